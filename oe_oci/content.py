@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Where the bytes of a regular file lie: a reference that can be read, never a whole file in memory.
+
+Must not know trees, layers or the formats of archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union
+
+from .errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PIECE = 1 << 20
+
+
+class Region(NamedTuple):
+    """`size` bytes of a file from `offset` on: a whole file of a rootfs, or a member of an uncompressed archive."""
+
+    path: bytes
+    offset: int
+    size: int
+
+
+class Literal(NamedTuple):
+    """Bytes the build itself makes; small."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+
+class Stored(NamedTuple):
+    """A file inside a compressed layer: known by its digest, read by unpacking the layer it lies in.
+
+    `unpack` returns the path of a file that holds the whole uncompressed layer; called only when bytes are needed.
+    """
+
+    unpack: Callable[[], bytes]
+    offset: int
+    size: int
+    digest: str
+
+
+Content = Union[Region, Literal, Stored]
+
+
+class Reader:
+    """Reads a content from its start; a context manager.
+
+    Raises:
+        ToolError: the file can not be opened or read.
+        InputError: the file has another size than it had when it was scanned.
+    """
+
+    __slots__ = ("_data", "_descriptor", "_path", "_position")
+
+    def __init__(self, content: Content) -> None:
+        self._descriptor = -1
+        self._position = 0
+        self._data = b""
+        if isinstance(content, Literal):
+            self._data = content.data
+            return
+        self._path = content.unpack() if isinstance(content, Stored) else content.path
+        self._position = content.offset
+        try:
+            # O_NONBLOCK: a fifo that took a file's place must not hang the build.
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            # Offset 0 is a file of its own, as a member of an archive has a header before it.
+            if content.offset == 0 and os.fstat(self._descriptor).st_size != content.size:
+                self.close()
+                raise self._changed()
+        except OSError as error:
+            raise ToolError(f"cannot read {os.fsdecode(self._path)}: {error.strerror}") from error
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def readinto(self, view: memoryview) -> None:
+        """Fill the whole of `view` with the bytes that follow."""
+        if self._descriptor < 0:
+            view[:] = self._data[self._position : self._position + len(view)]
+            self._position += len(view)
+            return
+        filled = 0
+        while filled < len(view):
+            try:
+                count = os.preadv(self._descriptor, [view[filled:]], self._position)
+            except OSError as error:
+                raise ToolError(f"cannot read {os.fsdecode(self._path)}: {error.strerror}") from error
+            if count == 0:
+                raise self._changed()
+            filled += count
+            self._position += count
+
+    def _changed(self) -> InputError:
+        return InputError(
+            f"{os.fsdecode(self._path)} changed its size while it was read",
+            hint="nothing may write to the inputs during a build; start again when that has ended",
+        )
+
+
+def pieces(content: Content) -> Iterator[memoryview]:
+    """The bytes of `content` in views of at most 1 MiB; a view is valid until the next one is asked for."""
+    buffer = memoryview(bytearray(min(PIECE, content.size)))
+    left = content.size
+    with Reader(content) as reader:
+        while left:
+            view = buffer[: min(left, PIECE)]
+            reader.readinto(view)
+            yield view
+            left -= len(view)
+
+
+def content_digest(content: Content) -> str:
+    """SHA-256 of the bytes, in hexadecimal; known without reading where a layer was read before."""
+    if isinstance(content, Stored):
+        return content.digest
+    state = hashlib.sha256()
+    for piece in pieces(content):
+        state.update(piece)
+    return state.hexdigest()

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""Reading an image layout: a directory, or an archive of one (image-layout.md).
+
+Every blob's digest and size is checked where its bytes are read. Must not know packages or trees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import decompress
+from ..content import Reader, Region, pieces
+from ..errors import InputError, ToolError, nearest
+from ..stream import FileStream
+from ..tree import FILE
+from ..untar import Archive
+from .spec import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    JSON_LIMIT,
+    MANIFEST,
+    REF_NAME,
+    Descriptor,
+    Digest,
+    Platform,
+    as_list,
+    as_object,
+    as_text,
+    parse_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEPTH = 4  # of indexes within indexes
+
+
+class Layout:
+    """An opened layout. `where` is the path as the user gave it."""
+
+    def __init__(self, where: str, files: dict[str, Region] | None = None) -> None:
+        self.where = where
+        self._files = files
+
+    def region(self, name: str) -> Region:
+        """Where a file of the layout lies. Raises InputError where it is missing or no regular file."""
+        if self._files is not None:
+            if name not in self._files:
+                raise InputError(f"{self.where}: {name} is missing")
+            return self._files[name]
+        path = os.path.join(self.where, name)
+        try:
+            facts = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{self.where}: {name} is missing") from None
+        except OSError as error:
+            raise ToolError(f"cannot read {path}: {error.strerror}") from error
+        if not stat.S_ISREG(facts.st_mode):
+            raise InputError(f"{self.where}: {name} is no regular file")
+        return Region(os.fsencode(path), 0, facts.st_size)
+
+    def blob(self, digest: Digest) -> Region:
+        return self.region(f"blobs/{digest.algorithm}/{digest.hex}")
+
+    def document(self, name: str) -> bytes:
+        """A small file's bytes."""
+        region = self.region(name)
+        if region.size > JSON_LIMIT:
+            raise InputError(f"{self.where}: {name} is larger than {JSON_LIMIT} bytes")
+        data = bytearray(region.size)
+        with Reader(region) as reader:
+            reader.readinto(memoryview(data))
+        return bytes(data)
+
+    def verified(self, descriptor: Descriptor) -> bytes:
+        """The bytes of a small blob, which are what the descriptor says they are."""
+        name = f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
+        data = self.document(name)
+        if len(data) != descriptor.size:
+            raise InputError(f"{self.where}: {name} has {len(data)} bytes, its descriptor says {descriptor.size}")
+        found = hashlib.new(descriptor.digest.algorithm, data).hexdigest()
+        if found != descriptor.digest.hex:
+            raise InputError(f"{self.where}: {name} has the digest {descriptor.digest.algorithm}:{found}")
+        return data
+
+
+@contextlib.contextmanager
+def open_layout(path: str, *, limit: int | None = None) -> Iterator[Layout]:
+    """Open a layout directory, or an archive of one (compressed or not); a context manager.
+
+    A compressed archive is unpacked into a temporary file first, to at most `limit` bytes.
+
+    Raises:
+        InputError: there is no layout, the archive is damaged, or it is another kind of archive.
+        ToolError: a file can not be read.
+    """
+    if os.path.isdir(path):
+        layout = Layout(path)
+        _check_version(layout)
+        yield layout
+        return
+    if not os.path.lexists(path):
+        raise InputError(f"{path}: there is no such layout or archive")
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(uncompressed(path, limit=limit))
+        layout = Layout(path, _listing(plain, path))
+        _check_version(layout)
+        yield layout
+
+
+@contextlib.contextmanager
+def uncompressed(path: str, *, limit: int | None = None) -> Iterator[Region]:
+    """The bytes of an archive without compression: the file itself, or a temporary one that goes with the context."""
+    with contextlib.ExitStack() as stack:
+        try:
+            size = os.stat(path).st_size
+            head = stack.enter_context(open(path, "rb")).read(8)
+        except OSError as error:
+            raise ToolError(f"cannot read {path}: {error.strerror}") from error
+        # The path may be a link: the archive is named by the user, not by an untrusted input.
+        region = Region(os.fsencode(os.path.realpath(path)), 0, size)
+        compression = decompress.detect(head)
+        if compression == decompress.NONE:
+            yield region
+            return
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-"))
+        name = os.path.join(folder, "archive.tar")
+        most = decompress.limit_for(size, limit)
+        with open(name, "wb") as sink:
+            sink.writelines(decompress.decompress(pieces(region), compression, path, limit=most))
+        yield Region(os.fsencode(name), 0, os.stat(name).st_size)
+
+
+def _listing(plain: Region, where: str) -> dict[str, Region]:
+    """The files of an archive by their path in the layout, whether that is at the root or in one top directory."""
+    files: dict[str, Region] = {}
+    with open(plain.path, "rb") as file:
+        for member in Archive(FileStream(file, 0, plain.size), where, whole=True):
+            if member.entry.kind == FILE and member.hardlink is None:
+                files[member.path] = Region(plain.path, member.offset, member.entry.size)
+    marks = sorted((name for name in files if name.rpartition("/")[2] == "oci-layout"), key=len)
+    if not marks:
+        hint = ""
+        if "manifest.json" in files:
+            hint = f"it is a docker-archive; convert it: skopeo copy docker-archive:{where} oci:LAYOUT:TAG"
+        raise InputError(f"{where}: holds no OCI image layout (no oci-layout file)", hint=hint)
+    top = marks[0][: -len("oci-layout")]
+    return {name[len(top) :]: region for name, region in files.items() if name.startswith(top)}
+
+
+def _check_version(layout: Layout) -> None:
+    version = parse_json(layout.document("oci-layout"), f"{layout.where}: oci-layout").get("imageLayoutVersion")
+    if version != "1.0.0":
+        raise InputError(f"{layout.where}: oci-layout: imageLayoutVersion is {version!r:.40}, expected '1.0.0'")
+
+
+class Image(NamedTuple):
+    """An image as stored: documents as parsed, layers from the base up with their diff IDs."""
+
+    descriptor: Descriptor
+    manifest: dict[str, Any]
+    config_descriptor: Descriptor
+    config: dict[str, Any]
+    layers: tuple[Descriptor, ...]
+    diff_ids: tuple[Digest, ...]
+
+
+def images(layout: Layout) -> list[tuple[str, Descriptor]]:
+    """Every image manifest of the layout with the name (ref.name) of its entry in index.json, which may be empty.
+
+    Indexes within the index are gone through; what is no image (attestations, artifacts) is left out.
+    """
+    index = parse_json(layout.document("index.json"), f"{layout.where}: index.json")
+    return list(_manifests(layout, index, "index.json", "", 0))
+
+
+def _manifests(
+    layout: Layout, index: dict[str, Any], name: str, tag: str, depth: int
+) -> Iterator[tuple[str, Descriptor]]:
+    for number, value in enumerate(as_list(index, "manifests", f"{layout.where}: {name}")):
+        descriptor = Descriptor.from_json(value, f"{layout.where}: {name}: manifests[{number}]")
+        own = descriptor.annotations.get(REF_NAME, "") or tag
+        if descriptor.media_type in (MANIFEST, DOCKER_MANIFEST, ""):
+            if descriptor.platform is None or descriptor.platform.os != "unknown":
+                yield own, descriptor
+        elif descriptor.media_type in (INDEX, DOCKER_INDEX):
+            if depth == _DEPTH:
+                raise InputError(f"{layout.where}: {name}: indexes within indexes, more than {_DEPTH} deep")
+            inner = parse_json(layout.verified(descriptor), f"{layout.where}: {descriptor.digest}")
+            yield from _manifests(layout, inner, str(descriptor.digest), own, depth + 1)
+
+
+def find_image(layout: Layout, tag: str | None, platform: Platform | None) -> Descriptor:
+    """The one image with the tag and for the platform; None asks for any, but there may be just one.
+
+    A tag is an entry's whole ref.name, or what follows the last colon of it.
+
+    Raises:
+        InputError: none or several fit; the message lists what there is.
+    """
+    found = images(layout)
+    if tag is not None:
+        named = [(name, d) for name, d in found if name == tag or name.rpartition(":")[2] == tag]
+        if not named and len(found) == 1 and not found[0][0]:
+            named = found
+        if not named:
+            names = sorted({name for name, _ in found if name})
+            listed = f"its tags are: {', '.join(names)}" if names else "it names no image"
+            raise InputError(f"{layout.where}: no image has the tag {tag!r}; {listed}", hint=nearest(tag, names))
+        found = named
+    if platform is not None and len(found) > 1:
+        found = _for_platform(layout, found, platform)
+    distinct = {descriptor.digest: descriptor for _, descriptor in found}
+    if len(distinct) == 1:
+        return next(iter(distinct.values()))
+    if not distinct:
+        raise InputError(f"{layout.where}: holds no image")
+    listed = ", ".join(sorted(f"{name or d.digest} ({d.platform or 'no platform'})" for name, d in found))
+    raise InputError(f"{layout.where}: holds several images: {listed}", hint="name one: LAYOUT:TAG")
+
+
+def _for_platform(
+    layout: Layout, found: list[tuple[str, Descriptor]], platform: Platform
+) -> list[tuple[str, Descriptor]]:
+    same = [(name, d) for name, d in found if d.platform and d.platform[:2] == platform[:2]]
+    exact = [(name, d) for name, d in same if d.platform and d.platform.variant == platform.variant]
+    if not same:
+        listed = ", ".join(sorted({str(d.platform) for _, d in found if d.platform}))
+        raise InputError(f"{layout.where}: has no image for {platform}; it has: {listed}")
+    return exact or same
+
+
+def read_image(layout: Layout, descriptor: Descriptor) -> Image:
+    """An image's manifest and config, checked against their digests and against each other.
+
+    Raises:
+        InputError: a blob is missing or not what its descriptor says, or the documents contradict each other.
+    """
+    where = f"{layout.where}: {descriptor.digest}"
+    manifest = parse_json(layout.verified(descriptor), where)
+    config_descriptor = Descriptor.from_json(manifest.get("config"), f"{where}: config")
+    layers = tuple(
+        Descriptor.from_json(value, f"{where}: layers[{number}]")
+        for number, value in enumerate(as_list(manifest, "layers", where))
+    )
+    where = f"{layout.where}: {config_descriptor.digest}"
+    config = parse_json(layout.verified(config_descriptor), where)
+    rootfs = as_object(config.get("rootfs"), f"{where}: rootfs")
+    texts = as_list(rootfs, "diff_ids", f"{where}: rootfs")
+    diff_ids = tuple(Digest.parse(as_text({"": text}, "", f"{where}: rootfs.diff_ids")) for text in texts)
+    if len(diff_ids) != len(layers):
+        raise InputError(f"{where}: lists {len(diff_ids)} diff IDs, the manifest {len(layers)} layers")
+    return Image(descriptor, manifest, config_descriptor, config, layers, diff_ids)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""A strict reader of tar archives: ustar, pax and GNU headers, one pass, nothing guessed.
+
+Python's own reader takes a damaged header for the end of the archive, and so would lose content in silence; this one
+raises. Shares no code with the writer. Follows POSIX pax (ustar and extended headers) and GNU tar's long names.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import tree
+from .errors import InputError
+from .tree import Entry, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .decompress import Stream
+
+BLOCK = 512
+_HEADER_LIMIT = 1 << 20  # of an extended header or a long name
+_KINDS = {b"0": tree.FILE, b"\0": tree.FILE, b"7": tree.FILE, b"2": tree.SYMLINK, b"3": tree.CHAR, b"4": tree.BLOCK,
+          b"5": tree.DIRECTORY, b"6": tree.FIFO}  # fmt: skip
+_XATTR = b"SCHILY.xattr."
+
+
+class Member(NamedTuple):
+    """One member: its path, relative to the root and without `.`; its facts, without content.
+
+    `hardlink` is the path of an earlier member this is another name of, else None. `offset` is where the data
+    begins in the uncompressed archive. `raw` is the name as it is written.
+    """
+
+    path: str
+    entry: Entry
+    hardlink: str | None
+    offset: int
+    raw: str
+
+
+class Archive:
+    """The members of an uncompressed tar stream, in order.
+
+    Between two members `data` gives the bytes of the current one; what is not asked for is skipped. `where` names the
+    archive in messages. With `whole`, the archive must end as tar ends one and hold nothing after that, and what our
+    trees can not hold (ACLs) is refused; else such things are passed over, as the consumers of layers do.
+    """
+
+    def __init__(self, stream: Stream, where: str, *, whole: bool = False) -> None:
+        self._stream = stream
+        self._where = where
+        self._whole = whole
+        self._left = 0
+        self._padding = 0
+        self._global: dict[bytes, bytes] = {}
+
+    def __iter__(self) -> Iterator[Member]:
+        while True:
+            member = self._next()
+            if member is None:
+                return
+            yield member
+
+    def data(self) -> Iterator[bytes]:
+        """The bytes of the current member, in pieces of at most 1 MiB."""
+        while self._left:
+            piece = self._stream.read(min(self._left, 1 << 20))
+            if not piece:
+                raise self._fault("ends in the middle of a file")
+            self._left -= len(piece)
+            yield piece
+
+    def _fault(self, message: str) -> InputError:
+        return InputError(f"{self._where}: damaged tar archive: {message} (at byte {self._stream.position})")
+
+    def _skip(self) -> None:
+        size = self._left + self._padding
+        if size and self._stream.skip(size) != size:
+            raise self._fault("ends in the middle of a file")
+        self._left = self._padding = 0
+
+    def _begin(self, size: int) -> None:
+        self._left = size
+        self._padding = -size % BLOCK
+
+    def _next(self) -> Member | None:
+        extended = dict(self._global)
+        long_name = long_link = None
+        while True:
+            self._skip()
+            block = self._stream.read(BLOCK)
+            if len(block) < BLOCK or not any(block):
+                self._end(block)
+                if extended != self._global or long_name is not None or long_link is not None:
+                    raise self._fault("ends after an extended header")
+                return None
+            self._check(block)
+            kind = block[156:157]
+            if kind in (b"x", b"g"):
+                records = self._records(self._extension(block))
+                extended.update(records)
+                if kind == b"g":
+                    self._global.update(records)
+            elif kind == b"L":
+                long_name = self._extension(block).rstrip(b"\0")
+            elif kind == b"K":
+                long_link = self._extension(block).rstrip(b"\0")
+            elif kind != b"V":
+                return self._member(block, extended, long_name, long_link)
+            else:
+                self._begin(self._number(block[124:136]))
+
+    def _end(self, block: bytes) -> None:
+        if 0 < len(block) < BLOCK:
+            raise self._fault("ends in the middle of a header")
+        if not block and self._whole:
+            raise self._fault("ends without an end mark, so a part of it is missing")
+        while block:
+            block = self._stream.read(1 << 20)
+            if self._whole and any(block):
+                raise self._fault("holds more after its end mark")
+
+    def _check(self, block: bytes) -> None:
+        blank = block[:148] + b" " * 8 + block[156:]
+        stated = self._number(block[148:156])
+        if stated != sum(blank) and stated != sum(b - 256 if b > 127 else b for b in blank):
+            raise self._fault("a header's checksum is wrong")
+
+    def _extension(self, block: bytes) -> bytes:
+        size = self._number(block[124:136])
+        if size > _HEADER_LIMIT:
+            raise self._fault("an extended header is larger than 1 MiB")
+        self._begin(size)
+        return b"".join(self.data())
+
+    def _number(self, field: bytes) -> int:
+        if field[0] in (0x80, 0xFF):
+            value = int.from_bytes(field[1:], "big")
+            return value if field[0] == 0x80 else value - (1 << (8 * (len(field) - 1)))
+        text = field.split(b"\0", 1)[0].strip(b" ")
+        if text.translate(None, b"01234567"):
+            raise self._fault(f"{field!r} is not a number")
+        return int(text, 8) if text else 0
+
+    def _records(self, data: bytes) -> dict[bytes, bytes]:
+        records: dict[bytes, bytes] = {}
+        while data.strip(b"\0"):
+            head, space, _ = data.partition(b" ")
+            if not space or not head.isdigit() or len(head) > 10:
+                raise self._fault("an extended header is malformed")
+            record = data[: int(head)]
+            key, equals, value = record[len(head) + 1 :].partition(b"=")
+            if not equals or not value.endswith(b"\n") or len(record) != int(head):
+                raise self._fault("an extended header is malformed")
+            records[key] = value[:-1]
+            data = data[len(record) :]
+        return records
+
+    def _member(
+        self, block: bytes, extended: dict[bytes, bytes], long_name: bytes | None, long_link: bytes | None
+    ) -> Member:
+        name, link = _names(block)
+        name = extended.get(b"path", name if long_name is None else long_name)
+        link = extended.get(b"linkpath", link if long_link is None else long_link)
+        flag = block[156:157]
+        kind = _KINDS.get(flag, "")
+        if kind == tree.FILE and name.endswith(b"/"):
+            kind = tree.DIRECTORY
+        self._refuse(name, flag, extended)
+        size = self._decimal(extended, b"size", self._number(block[124:136]))
+        if size < 0:
+            raise self._fault("a file's size is negative")
+        # A directory's or link's size says nothing of the archive: no data follows.
+        self._begin(size if kind == tree.FILE else 0)
+        entry = self._entry(block, extended, kind or tree.FILE, link)
+        hardlink = self._path(link) if flag == b"1" else None
+        return Member(self._path(name), entry, hardlink, self._stream.position, decode(name))
+
+    def _refuse(self, name: bytes, flag: bytes, extended: dict[bytes, bytes]) -> None:
+        shown = tree.shown(decode(name).lstrip("/"))
+        if flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in extended):
+            raise InputError(f"{self._where}: {shown}: sparse members are not read", hint="make it without --sparse")
+        if flag not in _KINDS and flag != b"1":
+            raise InputError(f"{self._where}: {shown}: unknown type of member {flag!r}")
+        if self._whole and any(key.startswith(b"SCHILY.acl.") for key in extended):
+            raise InputError(
+                f"{self._where}: {shown}: has an access control list as text, which a layer can not hold",
+                hint="make the archive with --xattrs and without --acls",
+            )
+
+    def _entry(self, block: bytes, extended: dict[bytes, bytes], kind: str, link: bytes) -> Entry:
+        xattrs = tuple(
+            sorted((decode(key[len(_XATTR) :]), value) for key, value in extended.items() if key.startswith(_XATTR))
+        )
+        return Entry(
+            kind=kind,
+            mode=0o777 if kind == tree.SYMLINK else self._number(block[100:108]) & 0o7777,
+            uid=self._decimal(extended, b"uid", self._number(block[108:116])),
+            gid=self._decimal(extended, b"gid", self._number(block[116:124])),
+            mtime=self._decimal(extended, b"mtime", self._number(block[136:148])),
+            size=self._left,
+            target=decode(link) if kind == tree.SYMLINK else "",
+            device=(self._number(block[329:337]), self._number(block[337:345]))
+            if kind in (tree.CHAR, tree.BLOCK)
+            else (0, 0),
+            xattrs=xattrs,
+        )
+
+    def _decimal(self, extended: dict[bytes, bytes], key: bytes, default: int) -> int:
+        text = extended.get(key)
+        if text is None:
+            return default
+        whole, _, fraction = text.partition(b".")
+        try:
+            # Times before 1970 round down too.
+            return int(whole) - (1 if whole.startswith(b"-") and fraction.strip(b"0") else 0)
+        except ValueError:
+            raise self._fault(f"{decode(key)}={text[:40]!r} is not a number") from None
+
+    def _path(self, name: bytes) -> str:
+        """A path inside the root, or an error: what would leave the root is never repaired in silence."""
+        text = decode(name)
+        if "\0" in text:
+            raise self._fault(f"a name holds a NUL: {text[:80]!r}")
+        if text.startswith("/"):
+            raise InputError(
+                f"{self._where}: {text[:200]!r}: absolute path in an archive",
+                hint="make the archive from inside the root: tar -C ROOTFS -c .",
+            )
+        parts = [part for part in text.split("/") if part not in ("", ".")]
+        if os.pardir in parts:
+            raise InputError(f"{self._where}: {text[:200]!r}: leaves the root with '..'")
+        return "/".join(parts)
+
+
+def _names(block: bytes) -> tuple[bytes, bytes]:
+    name, link = (field.split(b"\0", 1)[0] for field in (block[:100], block[157:257]))
+    # GNU's own header has times where ustar has the prefix.
+    if block[257:265] == b"ustar\x0000" or (block[257:262] == b"ustar" and block[262:264] != b" \0"):
+        prefix = block[345:500].split(b"\0", 1)[0]
+        if prefix:
+            name = prefix + b"/" + name
+    return name, link
