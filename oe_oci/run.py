@@ -6,6 +6,7 @@ Must not know what the programs are for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -104,7 +105,8 @@ def filtered(argv: Sequence[str], data: Iterable[Any], where: str) -> Iterator[b
         InputError: the program refused the data of `where`.
     """
     failure: list[BaseException] = []
-    with Filter(argv) as program:
+    with contextlib.ExitStack() as stack:
+        program = Filter(argv)
 
         def feed() -> None:
             try:
@@ -117,6 +119,9 @@ def filtered(argv: Sequence[str], data: Iterable[Any], where: str) -> Iterator[b
                 failure.append(error)
 
         feeder = threading.Thread(target=feed, daemon=True)
+        # After the program's end, which is also the feeder's: whoever stops reading early owns `data` again.
+        stack.callback(feeder.join)
+        stack.enter_context(program)
         feeder.start()
         while True:
             piece = program.output.read1(1 << 20)  # type: ignore[attr-defined]

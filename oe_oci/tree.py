@@ -86,14 +86,21 @@ def ancestors(path: str) -> Iterator[str]:
         yield path
 
 
-class Source(Protocol):
-    """Something that holds a file system's facts: a tree, or a directory on disk read as it is asked for."""
+class Lookup(Protocol):
+    """Something that can tell what is at a path."""
 
     def entry(self, path: str) -> Entry | None:
         """The entry of a path none of whose parents is a link; None where there is nothing."""
 
+
+class Source(Lookup, Protocol):
+    """Something that holds a file system's facts: a tree, or a directory on disk read as it is asked for."""
+
     def walk(self, path: str) -> Iterator[tuple[str, Entry]]:
         """The path itself and all below it, a directory before what is in it."""
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory."""
 
 
 class Tree:
@@ -126,6 +133,9 @@ class Tree:
                 return
             name = key[1:].replace("\0", "/")
             yield name, self.entries[name]
+
+    def names(self, directory: str) -> list[str]:
+        return [path.rpartition("/")[2] for path in self.entries if path and parent(path) == directory]
 
     def names_of(self, inode: Hashable) -> list[str]:
         """The paths that share an inode."""
@@ -178,7 +188,7 @@ class Resolved(NamedTuple):
     passed: tuple[str, ...]
 
 
-def resolve(source: Source, path: str, *, follow: bool = False) -> Resolved:
+def resolve(source: Lookup, path: str, *, follow: bool = False) -> Resolved:
     """Follow a path as the kernel would with `source` as its root: links never lead out of it.
 
     `path` may be absolute or relative to the root. With `follow` a link in the last component is followed too.

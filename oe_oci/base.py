@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""The base image: found, checked against what the image is for, read into a tree, its blobs copied as they are.
+
+Must not know the layers above it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from .errors import InputError
+from .oci.layout import Image, find_image, open_layout, read_image
+from .stored import compression_of, image_tree
+from .tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .config import BaseRef
+    from .oci.spec import Descriptor, Platform
+
+
+class Base(NamedTuple):
+    """A base image and its final file system; scratch has no image and an empty tree."""
+
+    image: Image | None
+    tree: Tree
+
+
+@contextlib.contextmanager
+def open_base(
+    ref: BaseRef | None, platform: Platform, *, blobs: str | None = None, limit: int | None = None
+) -> Iterator[Base]:
+    """Open a base image; a context manager, as its files' contents are read when they are asked for.
+
+    `blobs` is a layout's `blobs` folder to copy the layers into, in the pass that reads them.
+
+    Raises:
+        InputError: there is no such image, it is for another platform, damaged, or may not be passed on.
+        ToolError: it can not be read or copied.
+    """
+    if ref is None:
+        yield Base(None, Tree())
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            layout = stack.enter_context(open_layout(ref.path, limit=limit))
+            image = read_image(layout, find_image(layout, ref.tag, platform))
+            _check(image, platform, layout.where)
+            copy = None if blobs is None else lambda descriptor: _copied(blobs, descriptor)
+            tree = stack.enter_context(image_tree(layout, image, limit=limit, copy=copy)).tree
+        except InputError as error:
+            raise InputError(f"OCI_BASE_IMAGE '{ref.written}': {error.message}", hint=error.hint) from error
+        yield Base(image, tree)
+
+
+def _check(image: Image, platform: Platform, where: str) -> None:
+    found = tuple(image.config.get(key) for key in ("os", "architecture"))
+    if found != platform[:2]:
+        raise InputError(
+            f"{where}: is for {found[0]}/{found[1]}, the image for {platform}",
+            hint="set OCI_IMAGE_ARCH and OCI_IMAGE_OS, or take another base",
+        )
+    for layer in image.layers:
+        compression_of(layer, f"{where}: {layer.digest}")
+
+
+@contextlib.contextmanager
+def _copied(blobs: str, descriptor: Descriptor) -> Iterator[BinaryIO]:
+    folder = os.path.join(blobs, descriptor.digest.algorithm)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, descriptor.digest.hex), "wb") as file:
+        yield file
+        os.fchmod(file.fileno(), 0o644)

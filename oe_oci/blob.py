@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""One pass over the bytes: raw ones in, their digest, compressed ones out to a file, their digest and size.
+
+Must not know what the bytes are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from .compress import BLOCK, Method
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class BlobFacts(NamedTuple):
+    """What one pass found out: SHA-256 of the raw bytes and of those written, in hexadecimal, and both sizes."""
+
+    raw_digest: str
+    raw_size: int
+    digest: str
+    size: int
+
+
+class BlobWriter:
+    """Collects raw bytes in blocks of 1 MiB, hashes and compresses them; a context manager.
+
+    Blocks are cut by position alone, so the bytes written do not depend on the sizes of what is given. `size` is the
+    number of raw bytes that will come. The file is the caller's to open, close and remove.
+    """
+
+    def __init__(self, file: BinaryIO, method: Method, jobs: int, size: int) -> None:
+        self._file = file
+        self._raw = hashlib.sha256()
+        self._raw_size = 0
+        self._out = self._raw if method.algorithm == "none" else hashlib.sha256()
+        self._out_size = 0
+        self._encoder = method.start(self._emit, jobs, size)
+        self._buffer = bytearray(BLOCK)
+        self._filled = 0
+
+    def __enter__(self) -> BlobWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._encoder.close()
+
+    def _emit(self, data: Any) -> None:
+        if self._out is not self._raw:
+            self._out.update(data)
+        self._out_size += len(data)
+        self._file.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Add a few bytes."""
+        end = self._filled + len(data)
+        if end < BLOCK:
+            self._buffer[self._filled : end] = data
+            self._filled = end
+            return
+        position = 0
+        for view in self.views(len(data)):
+            view[:] = data[position : position + len(view)]
+            position += len(view)
+
+    def views(self, size: int) -> Iterator[memoryview]:
+        """Room for `size` bytes, as views to be filled in turn; a view is gone when the next is asked for."""
+        while size:
+            view = memoryview(self._buffer)[self._filled : self._filled + min(size, BLOCK - self._filled)]
+            yield view
+            self._filled += len(view)
+            size -= len(view)
+            if self._filled == BLOCK:
+                self._flush()
+
+    def _flush(self) -> None:
+        self._raw.update(memoryview(self._buffer)[: self._filled])
+        self._raw_size += self._filled
+        self._buffer = self._encoder.feed(self._buffer, self._filled)
+        self._filled = 0
+
+    def finish(self) -> BlobFacts:
+        """Write what is left and tell what went through."""
+        if self._filled:
+            self._flush()
+        self._encoder.finish()
+        self._file.flush()
+        return BlobFacts(self._raw.hexdigest(), self._raw_size, self._out.hexdigest(), self._out_size)

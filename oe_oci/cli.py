@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""The command line: arguments in, exit status out. Holds no logic of its own; errors become text here.
+
+Exit status: 0 done, 1 a bug, 2 configuration, arguments or an input's content, 3 a tool, the disk or a permission,
+4 `verify`, `lint` or `diff` found something, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from . import __version__, commands
+from .errors import OciError
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+BUG, INTERRUPTED = 1, 130
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    signal.signal(signal.SIGTERM, _terminated)
+    arguments = make_parser().parse_args(argv)
+    _set_up_log(arguments)
+    try:
+        with Progress(sys.stderr, show=arguments.verbosity >= 0 and sys.stderr.isatty()) as arguments.progress:
+            status: int = arguments.run(arguments)
+            sys.stdout.flush()
+            return status
+    except OciError as error:
+        return error.exit_code
+    except BrokenPipeError:
+        # Who read our output has enough of it; nothing may be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 3
+    except OSError as error:
+        f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return 3
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:  # noqa: BLE001 - the last resort
+        traceback.print_exc()
+        return BUG
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    # As an interrupt: what is half done is removed on the way out.
+    raise KeyboardInterrupt
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _set_up_log(arguments: argparse.Namespace) -> None:
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("oe-oci: %(levelname)s: %(message)s"))
+    logging.addLevelName(logging.WARNING, "warning")
+    logging.addLevelName(logging.INFO, "note")
+    logger = logging.getLogger("oe_oci")
+    logger.handlers[:] = [handler]
+    logger.setLevel(levels.get(arguments.verbosity, logging.DEBUG))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command; the man page and the shells' completions are made from it."""
+    parser = argparse.ArgumentParser(
+        prog="oe-oci",
+        description="Builds multi-layer OCI container images from Yocto-style configuration.",
+        epilog="Every command has --help with an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"oe-oci {__version__}")
+    commands_ = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_build(commands_)
+    _add_plan(commands_)
+    _add_lint(commands_)
+    _add_inspect(commands_)
+    _add_verify(commands_)
+    _add_diff(commands_)
+    _add_unpack(commands_)
+    _add_completion(commands_)
+    return parser
+
+
+def _command(subparsers: Any, name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example: {example}",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print JSON on standard output")
+    level = parser.add_mutually_exclusive_group()
+    level.add_argument(
+        "-q", "--quiet", dest="verbosity", action="store_const", const=-1, default=0, help="print errors only"
+    )
+    level.add_argument("-v", "--verbose", dest="verbosity", action="count", help="print notes too")
+    parser.add_argument(
+        "--max-unpacked",
+        metavar="SIZE",
+        type=_size,
+        dest="limit",
+        help="bytes one compressed input may unpack to, as 500M or 20G (default: 4 GiB, or 200 times its size if more)",
+    )
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rootfs", metavar="DIR|TAR", help="the root file system (IMAGE_ROOTFS)")
+    parser.add_argument("--deploy-dir", metavar="DIR", help="where outputs go (IMGDEPLOYDIR; default: ./deploy)")
+    parser.add_argument(
+        "--set",
+        metavar="VAR=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="set a variable, as a last line of the file would; may be repeated",
+    )
+
+
+def _add_build(subparsers: Any) -> None:
+    parser = _command(
+        subparsers, "build", commands.build, "build an image", "oe-oci build image.conf --rootfs rootfs.tar"
+    )
+    parser.add_argument("conf", metavar="image.conf", help="the image's configuration, in BitBake's syntax")
+    _add_configuration(parser)
+    parser.add_argument("--jobs", metavar="N", type=_jobs, help="threads to use (default: one a processor)")
+
+
+def _add_plan(subparsers: Any) -> None:
+    parser = _command(
+        subparsers, "plan", commands.plan, "show what would be built, and build nothing", "oe-oci plan image.conf"
+    )
+    parser.add_argument("conf", metavar="image.conf", help="the image's configuration, in BitBake's syntax")
+    _add_configuration(parser)
+
+
+def _add_lint(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "lint",
+        commands.lint,
+        "check a configuration, or an image against what runtimes reject",
+        "oe-oci lint image.conf; oe-oci lint deploy/app-oci",
+    )
+    parser.add_argument("subject", metavar="image.conf|LAYOUT[:TAG]", help="a configuration, or a layout or archive")
+    _add_configuration(parser)
+
+
+def _add_image(parser: argparse.ArgumentParser, name: str = "image") -> None:
+    parser.add_argument(name, metavar="LAYOUT[:TAG]", help="a layout folder or an archive of one, and the tag to take")
+
+
+def _add_inspect(subparsers: Any) -> None:
+    parser = _command(
+        subparsers, "inspect", commands.inspect, "show an image's layers and config", "oe-oci inspect deploy/app-oci"
+    )
+    _add_image(parser)
+
+
+def _add_verify(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "verify",
+        commands.verify,
+        "derive every digest, size and count of an image again and list what is wrong",
+        "oe-oci verify deploy/app-oci.tar",
+    )
+    _add_image(parser)
+
+
+def _add_diff(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "diff",
+        commands.diff,
+        "compare two images: layers, files, config",
+        "oe-oci diff old/app-oci new/app-oci",
+    )
+    _add_image(parser, "old")
+    _add_image(parser, "new")
+
+
+def _add_unpack(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "unpack",
+        commands.unpack,
+        "write an image's final file system into a new folder",
+        "oe-oci unpack deploy/app-oci rootfs",
+    )
+    _add_image(parser)
+    parser.add_argument("destination", metavar="DIR", help="the folder to make")
+    parser.add_argument(
+        "--rootless", action="store_true", help="keep owners and devices in a file beside DIR; needs no root"
+    )
+
+
+def _add_completion(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "completion",
+        help="print a shell's completion",
+        description="Print the completion of a shell.",
+        epilog='example: eval "$(oe-oci completion bash)"',
+    )
+    parser.add_argument("shell", choices=["bash", "zsh"])
+    parser.set_defaults(run=commands.completion, verbosity=0, make_parser=make_parser)
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMGT]?)(i?)B?", text, re.IGNORECASE)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write a number and K, M, G or T")
+    unit = match[2].upper()
+    return int(match[1]) * (1024 ** " KMGT".index(unit) if match[3] and unit else _UNITS[unit])
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of threads from 1 to 1024")
+    return int(text)

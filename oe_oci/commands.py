@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What each command does with its arguments: calls the library, prints the result, gives the exit status.
+
+What a command needs is imported when it runs, so that each starts fast.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from .build import Options
+    from .config import Config
+
+LOG = logging.getLogger("oe_oci")
+FOUND = 4
+
+
+def build(arguments: Namespace) -> int:
+    from .build import build as run_build
+    from .build import host_paths
+    from .render import build_text
+
+    config = _read_config(arguments.conf, arguments)
+    sources = host_paths(config)
+    if sources:
+        LOG.warning("files of this host go into the image, which is then not the build's alone: %s", ", ".join(sources))
+    report = run_build(config, _options(arguments))
+    _print(arguments, report.to_json(), build_text(report, config.deploy_dir))
+    return 0
+
+
+def plan(arguments: Namespace) -> int:
+    from .preview import preview
+    from .render import plan_text
+
+    config = _read_config(arguments.conf, arguments)
+    shown = preview(config, _options(arguments))
+    _print(arguments, shown.to_json(), plan_text(shown))
+    return 0
+
+
+def lint(arguments: Namespace) -> int:
+    if os.path.isfile(arguments.subject) and not _is_archive(arguments.subject):
+        findings = _lint_configuration(arguments)
+    else:
+        from .lint import lint_layout
+
+        path, tag = _image(arguments.subject)
+        findings = [violation._asdict() for violation in lint_layout(path, tag, limit=arguments.limit)]
+    return _print_findings(arguments, findings)
+
+
+def _lint_configuration(arguments: Namespace) -> list[dict[str, str]]:
+    from .preview import preview
+
+    try:
+        config = _read_config(arguments.subject, arguments)
+        preview(config, _options(arguments))
+    except ConfigError as error:
+        return [{"rule": "configuration", **fault._asdict()} for fault in error.faults]
+    except InputError as error:
+        return [{"rule": "input", "where": "", "message": error.message, "hint": error.hint}]
+    return [{"rule": "note", "where": "", "message": note} for note in config.notes]
+
+
+def verify(arguments: Namespace) -> int:
+    from .oci.verify import verify as run_verify
+
+    path, tag = _image(arguments.image)
+    findings = [violation._asdict() for violation in run_verify(path, tag, limit=arguments.limit)]
+    return _print_findings(arguments, findings)
+
+
+def inspect(arguments: Namespace) -> int:
+    from .inspection import inspect as run_inspect
+    from .inspection import render
+
+    path, tag = _image(arguments.image)
+    found = run_inspect(path, tag, limit=arguments.limit)
+    _print(arguments, found.to_json(), render(found))
+    return 0
+
+
+def diff(arguments: Namespace) -> int:
+    from .imagediff import diff_images, render
+
+    found = diff_images(_image(arguments.old), _image(arguments.new), limit=arguments.limit)
+    _print(arguments, found.to_json(), render(found))
+    return 0 if found.empty else FOUND
+
+
+def unpack(arguments: Namespace) -> int:
+    from .unpack import unpack as run_unpack
+
+    path, tag = _image(arguments.image)
+    report = run_unpack(path, tag, None, arguments.destination, rootless=arguments.rootless, limit=arguments.limit)
+    _print(arguments, report.to_json(), report.text())
+    return 0
+
+
+def completion(arguments: Namespace) -> int:
+
+    return 0
+
+
+def _options(arguments: Namespace) -> Options:
+    from .build import Options
+    from .compress import default_jobs
+
+    return Options(getattr(arguments, "jobs", None) or default_jobs(), arguments.limit, arguments.progress)
+
+
+def _read_config(path: str, arguments: Namespace) -> Config:
+    from .bbconf import read_conf
+    from .configure import configure
+    from .settings import command_line_defaults
+
+    defaults = command_line_defaults(
+        path, rootfs=arguments.rootfs, deploy_dir=arguments.deploy_dir, machine=os.uname().machine
+    )
+    variables = read_conf(path, defaults=defaults, settings=arguments.settings)
+    config = configure(variables, folder=os.path.dirname(os.path.abspath(path)))
+    for note in config.notes:
+        LOG.info("%s", note)
+    return config
+
+
+def _image(text: str) -> tuple[str, str | None]:
+    """A layout's path and the tag after it, if any."""
+    if not os.path.lexists(text):
+        path, colon, tag = text.rpartition(":")
+        if colon and os.path.lexists(path):
+            return path, tag
+    return text, None
+
+
+def _is_archive(path: str) -> bool:
+    from .decompress import NONE, detect
+
+    with open(path, "rb") as file:
+        head = file.read(512)
+    return detect(head) != NONE or head[257:262] == b"ustar"
+
+
+def _print(arguments: Namespace, value: Any, text: str) -> None:
+    if arguments.json:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
+def _print_findings(arguments: Namespace, findings: list[dict[str, str]]) -> int:
+    lines = [": ".join(f[key] for key in ("rule", "where", "message") if f.get(key)) for f in findings]
+    _print(arguments, findings, "\n".join(lines) if lines else "nothing found")
+    return FOUND if findings else 0

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""What a layer must hold: the difference between what lies below and what is wanted on top of it.
+
+Compares type, mode, owner, link target, device numbers, extended attributes and content; not times. Pure but for
+`same_content`, which is given. Must not know tar or OCI.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from .changeset import WHITEOUT
+from .content import Content
+from .errors import InputError
+from .tree import DIRECTORY, Entry, Tree, ancestors, order, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SameContent = Callable[[Content, Content], bool]
+
+
+class Delta(NamedTuple):
+    """The changes of one layer.
+
+    `entries`, in the order they are written, are those added or changed and the directories they lie in; `changed`
+    counts the former alone. `removed` are the topmost paths to remove.
+    """
+
+    entries: dict[str, Entry]
+    removed: tuple[str, ...]
+    changed: int
+
+    @property
+    def empty(self) -> bool:
+        return not self.changed and not self.removed
+
+
+def diff(lower: Tree, wanted: Mapping[str, Entry], removed: Iterable[str], same_content: SameContent) -> Delta:
+    """The changes that bring the `wanted` entries onto `lower` and take the `removed` paths from it.
+
+    Where one name of a hard-linked inode must be written, all its names are, those of lower layers too: a link
+    can only be made within a layer, and this keeps the names together at no cost but a header each.
+
+    Raises:
+        InputError: a name begins with `.wh.`, which in a layer means a removal.
+    """
+    changed = {
+        path for path, entry in wanted.items() if not _same(lower.entry(path), entry, same_content)
+    }  # a set first: hard links may add to it
+    entries = {path: wanted[path] for path in changed}
+    entries.update(_other_names(lower, wanted, changed, frozenset(removed)))
+    gone = _topmost(lower, entries, removed)
+    _check_names(entries)
+    count = len(entries)
+    for path in [*entries, *gone]:
+        for up in ancestors(path):
+            if up in entries or not up:
+                break
+            entry = wanted.get(up) or lower.entry(up)
+            assert entry is not None, up
+            entries[up] = entry
+    return Delta({path: entries[path] for path in sorted(entries, key=order)}, gone, count)
+
+
+def apply(tree: Tree, delta: Delta) -> None:
+    """Change `tree`, which was the delta's lower one, to what it is with the layer on top."""
+    tree.drop(delta.removed)
+    tree.drop([path for path, entry in delta.entries.items() if _replaces_directory(tree, path, entry)])
+    for path, entry in delta.entries.items():
+        tree.put(path, entry)
+
+
+def _same(below: Entry | None, entry: Entry, same_content: SameContent) -> bool:
+    if below is None:
+        return False
+    if below is entry:
+        return True
+    # All facts but the time (4), the content and the inode (9, 10), which are compared otherwise.
+    if below[:4] != entry[:4] or below[5:9] != entry[5:9]:
+        return False
+    if entry.content is None or below.content is None:
+        return entry.content is below.content
+    return below.content == entry.content or same_content(below.content, entry.content)
+
+
+def _other_names(
+    lower: Tree, wanted: Mapping[str, Entry], changed: set[str], removed: frozenset[str]
+) -> dict[str, Entry]:
+    inodes = {wanted[path].inode: wanted[path] for path in changed if wanted[path].inode is not None}
+    if not inodes:
+        return {}
+    found = {path: entry for path, entry in wanted.items() if entry.inode in inodes}
+    for inode, entry in inodes.items():
+        for path in lower.names_of(inode):
+            ups = (path, *ancestors(path))
+            if not any(up in removed or (up in wanted and wanted[up].kind != DIRECTORY) for up in ups):
+                found.setdefault(path, entry)
+    return found
+
+
+def _replaces_directory(tree: Tree, path: str, entry: Entry) -> bool:
+    below = tree.entry(path)
+    return entry.kind != DIRECTORY and below is not None and below.kind == DIRECTORY
+
+
+def _topmost(lower: Tree, entries: Mapping[str, Entry], removed: Iterable[str]) -> tuple[str, ...]:
+    """The removals to write: not those inside a removed directory, nor those a replacing entry takes along."""
+    paths = {path for path in removed if path in lower and path not in entries}
+    replaced = {path for path, entry in entries.items() if _replaces_directory(lower, path, entry)}
+    tops = paths | replaced
+    return tuple(sorted((p for p in paths if not any(up in tops for up in ancestors(p))), key=order))
+
+
+def _check_names(entries: Iterable[str]) -> None:
+    for path in entries:
+        if WHITEOUT in path and path.rpartition("/")[2].startswith(WHITEOUT):
+            raise InputError(
+                f"{shown(path)}: a name that begins with '{WHITEOUT}' would remove a file of a lower layer",
+                hint='remove it from the rootfs; to remove a path in the image use OCI_IMAGE_PATHS = "path:remove"',
+            )

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""What a build leaves: the layout, its archives, the links to them and the report, under names users script against.
+
+Everything is made beside and renamed into place. Must not change content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from .archive import ArchiveFacts, write_archive
+from .content import Content, Literal, Region
+from .errors import ToolError
+
+if TYPE_CHECKING:
+    from .compress import Method
+    from .config import Names
+
+_PARTS = frozenset({"blobs", "oci-layout", "index.json"})
+_FOLDER_MODE = 0o755  # whatever the umask
+_ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+class Output(NamedTuple):
+    """A finished file or folder: its name in the deploy folder and, unless empty, that of the link to it."""
+
+    name: str
+    link: str
+
+
+def layout_output(names: Names) -> Output:
+    return _output(names, "-oci")
+
+
+def report_output(names: Names) -> Output:
+    return _output(names, "-oci.json")
+
+
+def archive_outputs(names: Names, algorithm: str) -> tuple[Output, Output]:
+    """The archive with the layout at its root, and the one with the layout in a folder."""
+    ending = _ENDINGS[algorithm]
+    return _output(names, f"-oci.tar{ending}"), _output(names, f"-oci-dir.tar{ending}")
+
+
+def _output(names: Names, ending: str) -> Output:
+    link = names.link + ending
+    return Output(names.stem + ending, link if link != names.stem + ending else "")
+
+
+def write_documents(folder: str, documents: dict[str, bytes]) -> None:
+    """Write a layout's small files into a staged layout."""
+    for name, data in documents.items():
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(path, data)
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+    except OSError as error:
+        raise ToolError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_archives(
+    stage: str, names: Names, docker_manifest: bytes, method: Method, *, jobs: int, epoch: int
+) -> dict[str, ArchiveFacts]:
+    """Write both archives of the staged layout `stage`/layout into `stage`; their facts by name."""
+    files: dict[str, Content] = {"manifest.json": Literal(docker_manifest)}
+    layout = os.path.join(stage, "layout")
+    for folder, _, found in os.walk(layout):
+        for name in found:
+            path = os.path.join(folder, name)
+            files[os.path.relpath(path, layout)] = Region(os.fsencode(path), 0, os.path.getsize(path))
+    tops = ("", layout_output(names).name)
+    return {
+        output.name: write_archive(os.path.join(stage, output.name), files, top, method, jobs=jobs, epoch=epoch)
+        for output, top in zip(archive_outputs(names, method.algorithm), tops)
+    }
+
+
+def publish(stage: str, deploy_dir: str, names: Names, archives: dict[str, ArchiveFacts], report: bytes) -> None:
+    """Rename everything staged into place and remove what earlier builds of this image left and this one lacks.
+
+    A layout's blobs come first and its index.json last, so that at any moment it is the old image or the new one.
+
+    Raises:
+        ToolError: something that is no image layout is in the way, or the folder can not be written to.
+    """
+    report_name = report_output(names).name
+    _write(os.path.join(stage, report_name), report)
+    try:
+        for name in [*archives, report_name]:
+            os.replace(os.path.join(stage, name), os.path.join(deploy_dir, name))
+        _publish_layout(os.path.join(stage, "layout"), os.path.join(deploy_dir, layout_output(names).name))
+        kept = [layout_output(names), report_output(names)]
+        for algorithm in _ENDINGS:
+            for output in archive_outputs(names, algorithm):
+                if output.name in archives:
+                    kept.append(output)
+                else:
+                    _remove_output(deploy_dir, output)
+        for output in kept:
+            if output.link:
+                _link(stage, deploy_dir, output)
+    except OSError as error:
+        raise ToolError(f"cannot write {error.filename2 or error.filename}: {error.strerror}") from error
+
+
+def check_place(deploy_dir: str, names: Names) -> None:
+    """See that nothing but an image layout is where the layout goes.
+
+    Raises:
+        ToolError: there is a file, or a folder that holds something else.
+    """
+    path = os.path.join(deploy_dir, layout_output(names).name)
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            strange = sorted(set(os.listdir(path)) - _PARTS)
+        except NotADirectoryError:
+            raise ToolError(f"{path} is in the way: it is no folder", hint="move it away") from None
+        if strange:
+            raise ToolError(f"{path} is in the way: it holds '{strange[0]}', which is no part of a layout")
+    for output in (layout_output(names), report_output(names), *archive_outputs(names, "none")):
+        link = os.path.join(deploy_dir, output.link)
+        if output.link and os.path.isdir(link) and not os.path.islink(link):
+            raise ToolError(f"{link} is in the way of a link: it is a folder", hint="move it away")
+
+
+def _publish_layout(staged: str, final: str) -> None:
+    fresh = set()
+    for folder, _, found in os.walk(os.path.join(staged, "blobs")):
+        target = os.path.join(final, os.path.relpath(folder, staged))
+        os.makedirs(target, exist_ok=True)
+        os.chmod(target, _FOLDER_MODE)
+        for name in found:
+            os.replace(os.path.join(folder, name), os.path.join(target, name))
+            fresh.add(os.path.join(target, name))
+    os.chmod(final, _FOLDER_MODE)
+    for name in ("oci-layout", "index.json"):
+        os.replace(os.path.join(staged, name), os.path.join(final, name))
+    for folder, _, found in os.walk(os.path.join(final, "blobs"), topdown=False):
+        for name in found:
+            if os.path.join(folder, name) not in fresh:
+                os.unlink(os.path.join(folder, name))
+        if not os.listdir(folder):
+            os.rmdir(folder)
+
+
+def _remove_output(deploy_dir: str, output: Output) -> None:
+    path = os.path.join(deploy_dir, output.name)
+    link = os.path.join(deploy_dir, output.link)
+    # The link may be another image's by now: of one recipe, built with another IMAGE_NAME.
+    if output.link and os.path.islink(link) and os.readlink(link) == output.name:
+        os.unlink(link)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _link(stage: str, deploy_dir: str, output: Output) -> None:
+    path = os.path.join(deploy_dir, output.link)
+    os.symlink(output.name, os.path.join(stage, output.link))
+    os.replace(os.path.join(stage, output.link), path)

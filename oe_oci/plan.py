@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""The layers in order, each as the changes on top of those before it. Writes nothing.
+
+Must not know tar, blobs or OCI documents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
+from .content import Content, content_digest
+from .delta import Delta, apply, diff
+from .errors import ConfigError, Fault
+from .populate import Stack, Wanted, apply_rules, want_host, want_paths, want_rootfs
+from .tree import Source, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class PlannedLayer(NamedTuple):
+    """A layer and what it changes. `left_out` says why it will not be in the image, empty where it will."""
+
+    spec: LayerSpec
+    delta: Delta
+    left_out: str
+
+
+def plan_layers(config: Config, base: Tree, rootfs: Source | None) -> Iterator[PlannedLayer]:
+    """Plan layer after layer; each is to be written before the next is asked for, as the tree grows with it.
+
+    Raises:
+        ConfigError: a layer can not be made as it is configured.
+        InputError: what a layer takes in can not be used.
+        ToolError: a file can not be read.
+    """
+    tree = Tree(base.entries)
+    stack = Stack(tree, base.entries)
+    same = _Same()
+    for number, spec in enumerate(config.layers):
+        wanted = _want(spec, config, rootfs, stack)
+        if number == len(config.layers) - 1 and config.path_rules:
+            wanted = apply_rules(config.path_rules, wanted, tree)
+        delta = diff(tree, wanted.entries, wanted.removed, same)
+        left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
+        yield PlannedLayer(spec, delta, left_out)
+        apply(tree, delta)
+
+
+def refuse_packages(config: Config) -> None:
+    """Raises ConfigError where there is a layer of packages: no installer is built in yet."""
+    faults = [
+        Fault(
+            "OCI_LAYERS",
+            f"layer '{spec.name}': layers of packages are not supported yet",
+            "install them into a rootfs, and take their directories: 'NAME:directories:/usr,/etc'",
+        )
+        for spec in config.layers
+        if isinstance(spec, PackagesLayer)
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def needs_rootfs(config: Config) -> bool:
+    """Whether any layer takes from the rootfs."""
+    return any(isinstance(spec, (PathsLayer, RootfsLayer)) for spec in config.layers)
+
+
+def _want(spec: LayerSpec, config: Config, rootfs: Source | None, stack: Stack) -> Wanted:
+    if isinstance(spec, HostLayer):
+        return want_host(spec, stack, config.epoch or 0, config.host_owner)
+    assert rootfs is not None
+    if isinstance(spec, PathsLayer):
+        return want_paths(spec, rootfs, stack)
+    assert isinstance(spec, RootfsLayer), spec
+    return want_rootfs(rootfs, stack)
+
+
+class _Same:
+    """Compares contents by their digests, each read once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[Content, str] = {}
+
+    def __call__(self, one: Content, other: Content) -> bool:
+        return self._digest(one) == self._digest(other)
+
+    def _digest(self, content: Content) -> str:
+        if content not in self._digests:
+            self._digests[content] = content_digest(content)
+        return self._digests[content]

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""What a layer wants on top of what lies below: entries from the rootfs or from the host, at their real places.
+
+Must not know tar, OCI or how a delta is made. Reads facts, never bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import ConfigError, Fault, InputError, nearest
+from .scan import Directory
+from .tree import (
+    DIRECTORY,
+    SYMLINK,
+    Entry,
+    Resolved,
+    Source,
+    Tree,
+    ancestors,
+    join,
+    order,
+    parent,
+    resolve,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .config import HostLayer, PathRule, PathsLayer
+
+
+class Wanted(NamedTuple):
+    """What a layer adds or replaces, with the directories it lies in, and the paths it removes."""
+
+    entries: dict[str, Entry]
+    removed: tuple[str, ...] = ()
+
+
+class Stack(NamedTuple):
+    """What lies below a layer: the tree, and as much of it as is the base image's."""
+
+    tree: Tree
+    base: Mapping[str, Entry]
+
+
+def want_rootfs(rootfs: Source, stack: Stack) -> Wanted:
+    """The whole rootfs, on top of what is there."""
+    return Wanted(_at_real_places(stack.tree, dict(rootfs.walk(""))))
+
+
+def want_paths(layer: PathsLayer, rootfs: Source, stack: Stack) -> Wanted:
+    """Paths of the rootfs with all below them, and the directories and links that lead to them.
+
+    The path `/` alone also removes what layers of this image put there and the rootfs lacks.
+
+    Raises:
+        ConfigError: a path is not in the rootfs; lists every one that is missing.
+    """
+    entries: dict[str, Entry] = {}
+    faults = []
+    for path in layer.paths:
+        found = resolve(rootfs, path)
+        if found.entry is None:
+            faults.append(_missing(layer, path, rootfs, found))
+            continue
+        _take(entries, rootfs, found)
+        if found.entry.kind == SYMLINK and layer.kind == "directories":
+            _take(entries, rootfs, resolve(rootfs, path, follow=True))
+    if faults:
+        raise ConfigError(faults)
+    placed = _at_real_places(stack.tree, entries)
+    return Wanted(placed, _lacking(stack, placed) if layer.paths == ("/",) else ())
+
+
+def _take(entries: dict[str, Entry], rootfs: Source, found: Resolved) -> None:
+    for path in found.passed:
+        entry = rootfs.entry(path)
+        assert entry is not None
+        entries.setdefault(path, entry)
+    entries.update(rootfs.walk(found.path))
+
+
+def _missing(layer: PathsLayer, path: str, rootfs: Source, found: Resolved) -> Fault:
+    hint = ""
+    lost = found.path
+    for up in ancestors(found.path):
+        entry = rootfs.entry(up)
+        if entry is not None and entry.kind == DIRECTORY:
+            hint = nearest(shown(lost), (shown(join(up, name)) for name in rootfs.names(up)))
+            break
+        lost = up
+    return Fault("OCI_LAYERS", f"layer '{layer.name}': '{path}' is not in the rootfs", hint)
+
+
+def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int] | None) -> Wanted:
+    """Files and directories of the host at their destinations, with the time `epoch`.
+
+    Missing directories on the way are made, 0755 and root's. With `owner` None files keep theirs.
+
+    Raises:
+        ConfigError: a source is missing or a destination can not be; lists every fault.
+    """
+    upper = _Overlay(stack.tree)
+    faults = []
+    for copy in layer.copies:
+        where = f"layer '{layer.name}': '{copy.written}'"
+        source = Directory(copy.source, "host", lambda _mtime: epoch, owner)
+        top = source.entry("")
+        if top is None:
+            faults.append(Fault("OCI_LAYERS", f"{where}: there is no {copy.source}"))
+            continue
+        target = copy.destination.strip("/")
+        if copy.destination.endswith("/"):
+            target = join(target, os.path.basename(copy.source.rstrip("/")))
+        fault = _copy(upper, source, top, target, epoch)
+        if fault:
+            faults.append(Fault("OCI_LAYERS", f"{where}: {fault}"))
+    if faults:
+        raise ConfigError(faults)
+    return Wanted(_at_real_places(stack.tree, upper.entries))
+
+
+def _copy(upper: _Overlay, source: Directory, top: Entry, target: str, epoch: int) -> str:
+    """Put a source at its target; returns what is wrong with that, or nothing."""
+    up = resolve(upper, parent(target), follow=True)
+    if up.entry is not None and up.entry.kind != DIRECTORY:
+        return f"{shown(up.path)} is no directory"
+    place = join(up.path, target.rpartition("/")[2]) if target else ""
+    below = upper.entry(place)
+    if below is not None and below.kind == DIRECTORY and top.kind != DIRECTORY:
+        return f"{shown(place)} is a directory; write '{shown(place)}/' to put the file into it"
+    for directory in ancestors(place):
+        if upper.entry(directory) is not None:
+            break
+        upper.entries[directory] = Entry(DIRECTORY, 0o755, mtime=epoch)
+    for path, entry in source.walk(""):
+        upper.entries[join(place, path) if path else place] = entry
+    return ""
+
+
+class _Overlay:
+    """A tree with entries on top of it: what later copies of one layer see of earlier ones."""
+
+    def __init__(self, lower: Tree) -> None:
+        self._lower = lower
+        self.entries: dict[str, Entry] = {}
+
+    def entry(self, path: str) -> Entry | None:
+        return self.entries.get(path) or self._lower.entry(path)
+
+
+def _at_real_places(lower: Tree, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """The entries where they really come to lie: a directory where `lower` has a link is what the link leads to.
+
+    Written at its own path it would hide the link, and with it all that lies behind it.
+    """
+    places: dict[str, str] = {}
+    placed: dict[str, Entry] = {}
+    for path in sorted(entries, key=order):
+        entry = entries[path]
+        place = path
+        if places and path:
+            up = parent(path)
+            place = join(places.get(up, up), path.rpartition("/")[2])
+        if entry.kind == DIRECTORY:
+            target = _behind_link(lower, place)
+            if target is not None:
+                places[path] = target
+                for missing in _absent(lower, placed, target):
+                    placed[missing] = entry
+                continue
+            if place != path:
+                places[path] = place
+        known = placed.get(place)
+        if known is not None and known != entry and not known.kind == entry.kind == DIRECTORY:
+            raise InputError(
+                f"{shown(path)}: lands at {shown(place)} through a link of a lower layer, where another file lands too"
+            )
+        placed.setdefault(place, entry)
+    return placed
+
+
+def _behind_link(lower: Tree, path: str) -> str | None:
+    below = lower.entry(path)
+    if below is None or below.kind != SYMLINK:
+        return None
+    found = resolve(lower, path, follow=True)
+    if found.entry is None or found.entry.kind == DIRECTORY:
+        return found.path
+    return None
+
+
+def _absent(lower: Tree, placed: Mapping[str, Entry], path: str) -> list[str]:
+    return [name for name in (path, *ancestors(path)) if name not in lower and name not in placed]
+
+
+def _lacking(stack: Stack, wanted: Mapping[str, Entry]) -> tuple[str, ...]:
+    """What the layers of this image put there that is not wanted; never a directory that holds files of the base."""
+    gone = {
+        path
+        for path, entry in stack.tree.entries.items()
+        if path and path not in wanted and stack.base.get(path) is not entry
+    }
+    for path in stack.tree.entries:
+        if path not in gone:
+            gone.difference_update(ancestors(path))
+    return tuple(gone)
+
+
+def apply_rules(rules: tuple[PathRule, ...], wanted: Wanted, lower: Tree) -> Wanted:
+    """The last layer with OCI_IMAGE_PATHS applied: modes and owners set, paths removed.
+
+    All names of a hard-linked inode change together. A link is changed itself, not what it leads to.
+
+    Raises:
+        ConfigError: a path is not in the image; lists every one.
+    """
+    entries, removed, faults = dict(wanted.entries), set(wanted.removed), []
+    for rule in rules:
+        final = _Final(lower, entries, removed)
+        found = resolve(final, rule.path)
+        if found.entry is None:
+            faults.append(Fault("OCI_IMAGE_PATHS", f"'{rule.path}' is not in the image"))
+        elif rule.remove:
+            for path in [name for name in entries if found.path in (name, *ancestors(name))]:
+                del entries[path]
+            if found.path in lower:
+                removed.add(found.path)
+        else:
+            for path in final.names(found.path, found.entry):
+                entries[path] = _ruled(rule, found.entry)
+    if faults:
+        raise ConfigError(faults)
+    return Wanted(entries, tuple(removed))
+
+
+def _ruled(rule: PathRule, entry: Entry) -> Entry:
+    return entry._replace(
+        mode=entry.mode if rule.mode is None or entry.kind == SYMLINK else rule.mode,
+        uid=entry.uid if rule.uid is None else rule.uid,
+        gid=entry.gid if rule.gid is None else rule.gid,
+    )
+
+
+class _Final:
+    """The tree as it will be with a layer on top."""
+
+    def __init__(self, lower: Tree, entries: Mapping[str, Entry], removed: set[str]) -> None:
+        self._lower = lower
+        self._entries = entries
+        self._removed = removed
+
+    def entry(self, path: str) -> Entry | None:
+        if path in self._entries:
+            return self._entries[path]
+        return None if self._removed.intersection((path, *ancestors(path))) else self._lower.entry(path)
+
+    def names(self, path: str, entry: Entry) -> list[str]:
+        if entry.inode is None:
+            return [path]
+        names = {name for name, other in self._entries.items() if other.inode == entry.inode}
+        names.update(name for name in self._lower.names_of(entry.inode) if name not in self._removed)
+        return sorted({path, *names})

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What was built, as values: written beside the image and printed. Holds no path of the host and no clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .archive import ArchiveFacts
+    from .config import Names
+    from .oci.spec import Descriptor, Digest, Platform
+
+
+class LayerReport(NamedTuple):
+    """One layer of the configuration. `blob` is None for one left out, whose `note` says why."""
+
+    name: str
+    kind: str
+    changed: int
+    removed: int
+    raw_size: int
+    blob: Descriptor | None
+    diff_id: Digest | None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = {"name": self.name, "type": self.kind, "changed": self.changed, "removed": self.removed}
+        if self.blob is not None:
+            value.update(
+                diffId=str(self.diff_id),
+                digest=str(self.blob.digest),
+                mediaType=self.blob.media_type,
+                size=self.blob.size,
+                uncompressedSize=self.raw_size,
+            )
+        return {**value, "note": self.note} if self.note else value
+
+
+class BuildReport(NamedTuple):
+    """A finished image and its outputs, by their names in the deploy folder."""
+
+    names: Names
+    platform: Platform
+    manifest: Descriptor
+    config: Digest
+    created: str
+    compressor: dict[str, Any]
+    base: Digest | None
+    base_layers: int
+    layers: tuple[LayerReport, ...]
+    layout: str
+    archives: dict[str, ArchiveFacts]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = {
+            "image": {
+                "name": self.names.full,
+                "tag": self.names.tag,
+                "digest": str(self.manifest.digest),
+                "config": str(self.config),
+                "platform": self.platform.to_json(),
+                "created": self.created,
+            },
+            "layers": [layer.to_json() for layer in self.layers],
+            "compressor": self.compressor,
+            "outputs": {
+                "layout": self.layout,
+                "archives": {
+                    name: {"digest": f"sha256:{facts.digest}", "size": facts.size}
+                    for name, facts in self.archives.items()
+                },
+            },
+        }
+        if self.base is not None:
+            value["base"] = {"digest": str(self.base), "layers": self.base_layers}
+        return {**value, "notes": list(self.notes)} if self.notes else value

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The root file system the layers are taken from: a directory, or a tar archive of one.
+
+Must not know which paths are wanted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from .changeset import content_xattrs
+from .content import Region
+from .errors import InputError, ToolError
+from .oci.layout import uncompressed
+from .scan import Directory
+from .stream import FileStream
+from .tree import DIRECTORY, FILE, Entry, Source, Tree, ancestors, join, parent, resolve, shown
+from .untar import Archive, Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def rootfs_time(epoch: int | None, mtime: int) -> int:
+    """The time written for a file of the rootfs: its own, at most `epoch`; 0 where there is no epoch."""
+    return 0 if epoch is None else max(0, min(mtime, epoch))
+
+
+@contextlib.contextmanager
+def open_rootfs(path: str, epoch: int | None, *, limit: int | None = None) -> Iterator[Source]:
+    """Open a rootfs, a directory or a tar archive with any of the usual compressions; a context manager.
+
+    A compressed archive is unpacked to a temporary file first, to at most `limit` bytes.
+
+    Raises:
+        InputError: the archive is damaged or hostile.
+        ToolError: there is nothing at `path`, or it can not be read.
+    """
+    if os.path.isdir(path):
+        yield Directory(path, "rootfs", lambda mtime: rootfs_time(epoch, mtime))
+        return
+    with uncompressed(path, limit=limit) as plain:
+        yield _read_archive(plain, path, epoch)
+
+
+def _read_archive(plain: Region, where: str, epoch: int | None) -> Tree:
+    tree = Tree({"": Entry(DIRECTORY, 0o755)})
+    try:
+        with open(plain.path, "rb") as file:
+            for member in Archive(FileStream(file, 0, plain.size), where, whole=True):
+                _add(tree, member, plain, where, epoch)
+    except OSError as error:
+        raise ToolError(f"cannot read {where}: {error.strerror}") from error
+    if len(tree) == 1:
+        raise InputError(f"{where}: an empty archive")
+    return tree
+
+
+def _add(tree: Tree, member: Member, plain: Region, where: str, epoch: int | None) -> None:
+    """Put one member where extracting it would: through links inside the root, replacing what was there."""
+    path = _place(tree, member.path, where)
+    if member.hardlink is not None:
+        target = _place(tree, member.hardlink, where)
+        entry = tree.entry(target)
+        if entry is None or entry.kind == DIRECTORY:
+            raise InputError(f"{where}: {shown(member.path)}: hard link to missing {shown(member.hardlink)}")
+        if entry.inode is None:
+            entry = entry._replace(inode=("rootfs", target))
+            tree.put(target, entry)
+    else:
+        entry = member.entry._replace(
+            mtime=rootfs_time(epoch, member.entry.mtime),
+            xattrs=content_xattrs(member.entry.xattrs),
+            content=Region(plain.path, member.offset, member.entry.size) if member.entry.kind == FILE else None,
+        )
+    old = tree.entry(path)
+    if old is not None and old.kind == DIRECTORY and entry.kind != DIRECTORY and tree.below([path]):
+        raise InputError(f"{where}: {shown(path)}: a directory with files in it becomes something else")
+    for up in ancestors(path):
+        if up in tree:
+            break
+        tree.put(up, Entry(DIRECTORY, 0o755))
+    tree.put(path, entry)
+
+
+def _place(tree: Tree, path: str, where: str) -> str:
+    if not path:
+        return path
+    up = resolve(tree, parent(path), follow=True)
+    if up.entry is not None and up.entry.kind != DIRECTORY:
+        raise InputError(f"{where}: {shown(path)}: lies in {shown(up.path)}, which is no directory")
+    return join(up.path, path.rpartition("/")[2])

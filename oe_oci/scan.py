@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""A directory on disk as a source of entries, read as it is asked for.
+
+Under fakeroot or pseudo the facts are those they tell, as every call goes through the C library. Must not know
+layers or the configuration.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Callable
+
+from .changeset import content_xattrs
+from .content import Region
+from .errors import InputError, ToolError
+from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, encode, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCK,
+}
+
+Time = Callable[[int], int]
+
+
+class Directory:
+    """What lies in a directory, or in one file, of the host.
+
+    `time` turns an mtime in seconds into the one to write; `owner` replaces every file's owner. `label` keeps the
+    inodes of two sources apart. Paths of sockets met are collected in `sockets`: they mean nothing without their
+    process, and no archive can hold them.
+    """
+
+    def __init__(self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None) -> None:
+        self._root = encode(os.path.realpath(root))
+        self._label = label
+        self._time = time
+        self._owner = owner
+        self.sockets: list[str] = []
+
+    def entry(self, path: str) -> Entry | None:
+        name = self._name(path)
+        try:
+            facts = os.lstat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        return self._entry(name, facts)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
+        top = self.entry(path)
+        if top is None:
+            return
+        yield path, top
+        pending = [path] if top.kind == DIRECTORY else []
+        while pending:
+            directory = pending.pop()
+            for name, facts in _listed(self._name(directory)):
+                inner = join(directory, decode(os.path.basename(name)))
+                entry = self._entry(name, facts)
+                if entry is None:
+                    self.sockets.append(inner)
+                    continue
+                if entry.kind == DIRECTORY:
+                    pending.append(inner)
+                yield inner, entry
+
+    def names(self, directory: str) -> list[str]:
+        try:
+            return [decode(name) for name in os.listdir(self._name(directory))]
+        except OSError as error:
+            raise _unreadable(self._name(directory), error) from error
+
+    def _name(self, path: str) -> bytes:
+        return os.path.join(self._root, encode(path)) if path else self._root
+
+    def _entry(self, name: bytes, facts: os.stat_result) -> Entry | None:
+        kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
+        if kind is None:
+            return None
+        uid, gid = self._owner or (facts.st_uid, facts.st_gid)
+        shared = facts.st_nlink > 1 and kind != DIRECTORY
+        return Entry(
+            kind=kind,
+            mode=0o777 if kind == SYMLINK else stat.S_IMODE(facts.st_mode),
+            uid=uid,
+            gid=gid,
+            mtime=self._time(facts.st_mtime_ns // 1_000_000_000),
+            size=facts.st_size if kind == FILE else 0,
+            target=_target(name) if kind == SYMLINK else "",
+            device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
+            xattrs=_xattrs(name),
+            content=Region(name, 0, facts.st_size) if kind == FILE else None,
+            inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
+        )
+
+
+def _listed(directory: bytes) -> list[tuple[bytes, os.stat_result]]:
+    try:
+        with os.scandir(directory) as found:
+            return sorted((entry.path, entry.stat(follow_symlinks=False)) for entry in found)
+    except OSError as error:
+        raise _unreadable(directory, error) from error
+
+
+def _target(name: bytes) -> str:
+    try:
+        return decode(os.readlink(name))
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _xattrs(name: bytes) -> tuple[tuple[str, bytes], ...]:
+    try:
+        keys = os.listxattr(name, follow_symlinks=False)
+        if not keys:
+            return ()
+        pairs = sorted((decode(os.fsencode(key)), os.getxattr(name, key, follow_symlinks=False)) for key in keys)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA):
+            return ()
+        raise _unreadable(name, error) from error
+    for key, _ in pairs:
+        if "=" in key:
+            raise InputError(f"{os.fsdecode(name)}: the extended attribute {key!r} has a '=' in its name")
+    return content_xattrs(tuple(pairs))
+
+
+def _unreadable(name: bytes, error: OSError) -> ToolError:
+    hint = ""
+    if error.errno == errno.EACCES:
+        hint = "run as root or under fakeroot, or give the rootfs as a tar archive"
+    return ToolError(f"cannot read {os.fsdecode(name)}: {error.strerror}", hint=hint)
