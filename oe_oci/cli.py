@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-BUG, INTERRUPTED = 1, 130
+BUG, TOOL, INTERRUPTED = 1, 3, 130
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -32,26 +32,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     signal.signal(signal.SIGTERM, _terminated)
     arguments = make_parser().parse_args(argv)
-    _set_up_log(arguments)
+    _set_up_log(arguments.verbosity)
     try:
         with Progress(sys.stderr, show=arguments.verbosity >= 0 and sys.stderr.isatty()) as arguments.progress:
             status: int = arguments.run(arguments)
             sys.stdout.flush()
             return status
     except OciError as error:
-        return error.exit_code
+        return _failed(str(error), error.exit_code)
     except BrokenPipeError:
         # Who read our output has enough of it; nothing may be written to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 3
+        return TOOL
     except OSError as error:
-        f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        return 3
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return _failed(f"{where}{error.strerror or error}", TOOL)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _failed("interrupted", INTERRUPTED)
     except Exception:  # noqa: BLE001 - the last resort
         traceback.print_exc()
-        return BUG
+        return _failed("this is a bug; please report it with the lines above", BUG)
+
+
+def _failed(text: str, status: int) -> int:
+    # A name may hold what is no UTF-8.
+    sys.stderr.write(f"oe-oci: {text}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    return status
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
@@ -59,11 +65,7 @@ def _terminated(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _set_up_log(arguments: argparse.Namespace) -> None:
+def _set_up_log(verbosity: int) -> None:
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("oe-oci: %(levelname)s: %(message)s"))
@@ -71,7 +73,7 @@ def _set_up_log(arguments: argparse.Namespace) -> None:
     logging.addLevelName(logging.INFO, "note")
     logger = logging.getLogger("oe_oci")
     logger.handlers[:] = [handler]
-    logger.setLevel(levels.get(arguments.verbosity, logging.DEBUG))
+    logger.setLevel(levels.get(verbosity, logging.DEBUG))
 
 
 def make_parser() -> argparse.ArgumentParser:

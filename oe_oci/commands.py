@@ -108,7 +108,9 @@ def unpack(arguments: Namespace) -> int:
 
 
 def completion(arguments: Namespace) -> int:
+    import shtab
 
+    sys.stdout.write(shtab.complete(arguments.make_parser(), arguments.shell) + "\n")
     return 0
 
 
@@ -121,8 +123,7 @@ def _options(arguments: Namespace) -> Options:
 
 def _read_config(path: str, arguments: Namespace) -> Config:
     from .bbconf import read_conf
-    from .configure import configure
-    from .settings import command_line_defaults
+    from .configure import command_line_defaults, configure
 
     defaults = command_line_defaults(
         path, rootfs=arguments.rootfs, deploy_dir=arguments.deploy_dir, machine=os.uname().machine

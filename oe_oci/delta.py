@@ -93,10 +93,13 @@ def _other_names(
     found = {path: entry for path, entry in wanted.items() if entry.inode in inodes}
     for inode, entry in inodes.items():
         for path in lower.names_of(inode):
-            ups = (path, *ancestors(path))
-            if not any(up in removed or (up in wanted and wanted[up].kind != DIRECTORY) for up in ups):
-                found.setdefault(path, entry)
+            if path not in wanted and not any(_hides(up, wanted, removed) for up in (path, *ancestors(path))):
+                found[path] = entry
     return found
+
+
+def _hides(path: str, wanted: Mapping[str, Entry], removed: frozenset[str]) -> bool:
+    return path in removed or (path in wanted and wanted[path].kind != DIRECTORY)
 
 
 def _replaces_directory(tree: Tree, path: str, entry: Entry) -> bool:

@@ -118,13 +118,11 @@ def check_place(deploy_dir: str, names: Names) -> None:
         ToolError: there is a file, or a folder that holds something else.
     """
     path = os.path.join(deploy_dir, layout_output(names).name)
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            strange = sorted(set(os.listdir(path)) - _PARTS)
-        except NotADirectoryError:
-            raise ToolError(f"{path} is in the way: it is no folder", hint="move it away") from None
-        if strange:
-            raise ToolError(f"{path} is in the way: it holds '{strange[0]}', which is no part of a layout")
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise ToolError(f"{path} is in the way: it is no folder", hint="move it away")
+    strange = sorted(set(os.listdir(path)) - _PARTS) if os.path.isdir(path) else []
+    if strange:
+        raise ToolError(f"{path} is in the way: it holds '{strange[0]}', which is no part of a layout")
     for output in (layout_output(names), report_output(names), *archive_outputs(names, "none")):
         link = os.path.join(deploy_dir, output.link)
         if output.link and os.path.isdir(link) and not os.path.islink(link):

@@ -89,7 +89,9 @@ def _missing(layer: PathsLayer, path: str, rootfs: Source, found: Resolved) -> F
     for up in ancestors(found.path):
         entry = rootfs.entry(up)
         if entry is not None and entry.kind == DIRECTORY:
-            hint = nearest(shown(lost), (shown(join(up, name)) for name in rootfs.names(up)))
+            known = {shown(join(up, name)) for name in rootfs.names(up)}
+            dangling = f"{shown(lost)} is a link that leads to no directory"
+            hint = dangling if shown(lost) in known else nearest(shown(lost), known)
             break
         lost = up
     return Fault("OCI_LAYERS", f"layer '{layer.name}': '{path}' is not in the rootfs", hint)

@@ -41,7 +41,7 @@ class Directory:
     """
 
     def __init__(self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None) -> None:
-        self._root = encode(os.path.realpath(root))
+        self._root = os.fsencode(os.path.realpath(root))
         self._label = label
         self._time = time
         self._owner = owner

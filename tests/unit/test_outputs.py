@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Outputs appear whole or not at all, under their names, and nothing stays beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+
+import pytest
+from support.configs import config
+
+from oe_oci.build import Options, build
+from oe_oci.config import HostCopy, HostLayer, Names
+from oe_oci.errors import InputError, ToolError
+from oe_oci.staging import staging
+
+ALL = [
+    "app-latest-oci",
+    "app-latest-oci-dir.tar",
+    "app-latest-oci.json",
+    "app-latest-oci.tar",
+    "app-oci",
+    "app-oci-dir.tar",
+    "app-oci.json",
+    "app-oci.tar",
+]
+
+
+def run(tmp_path, content: str = "1", **fields):
+    source = tmp_path / "source"
+    source.write_text(content)
+    layer = HostLayer("files", (HostCopy(str(source), "/etc/file", "source:/etc/file"),))
+    wanted = config(**{"layers": (layer,), "deploy_dir": str(tmp_path / "deploy"), "archives": True, **fields})
+    return build(wanted, Options(2))
+
+
+def listed(tmp_path) -> list[str]:
+    return sorted(os.listdir(tmp_path / "deploy"))
+
+
+def test_every_output_and_link_has_its_name(tmp_path):
+    run(tmp_path)
+    assert listed(tmp_path) == ALL
+    for name in ALL[:4]:
+        assert os.readlink(tmp_path / "deploy" / name) == name.replace("-latest", "")
+
+
+def test_compressed_archives_have_an_ending(tmp_path):
+    run(tmp_path)
+    run(tmp_path, archive_compression="gz")
+    assert [name for name in listed(tmp_path) if "tar" in name] == [
+        "app-latest-oci-dir.tar.gz",
+        "app-latest-oci.tar.gz",
+        "app-oci-dir.tar.gz",
+        "app-oci.tar.gz",
+    ]
+
+
+def test_no_archives_leaves_none_of_an_earlier_build(tmp_path):
+    run(tmp_path)
+    run(tmp_path, archives=False)
+    assert listed(tmp_path) == ["app-latest-oci", "app-latest-oci.json", "app-oci", "app-oci.json"]
+
+
+def test_the_links_of_another_image_of_the_name_are_left_alone(tmp_path):
+    run(tmp_path)
+    other = Names("app-2", "app-latest", "latest", "localhost/app:latest")
+    run(tmp_path, names=other)
+    run(tmp_path, archives=False)
+    assert os.readlink(tmp_path / "deploy" / "app-latest-oci.tar") == "app-2-oci.tar"
+
+
+def test_the_umask_reaches_no_output(tmp_path):
+    old = os.umask(0o077)
+    try:
+        run(tmp_path)
+    finally:
+        os.umask(old)
+    for folder, folders, files in os.walk(tmp_path / "deploy" / "app-oci"):
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o755
+        assert {stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) for name in files} <= {0o644}
+    assert stat.S_IMODE(os.stat(tmp_path / "deploy" / "app-oci.tar").st_mode) == 0o644
+
+
+def test_a_rebuild_leaves_only_the_blobs_of_the_new_image(tmp_path):
+    run(tmp_path)
+    run(tmp_path, "2")
+    assert len(os.listdir(tmp_path / "deploy" / "app-oci" / "blobs" / "sha256")) == 3
+
+
+def test_an_archive_is_the_layout_and_what_docker_needs(tmp_path):
+    run(tmp_path)
+    with tarfile.open(tmp_path / "deploy" / "app-oci.tar") as archive:
+        names = archive.getnames()
+        docker = json.load(archive.extractfile("manifest.json"))
+        assert docker[0]["RepoTags"] == ["localhost/app:latest"]
+        assert {docker[0]["Config"], *docker[0]["Layers"], "oci-layout", "index.json"} <= set(names)
+    assert "manifest.json" not in os.listdir(tmp_path / "deploy" / "app-oci")
+    with tarfile.open(tmp_path / "deploy" / "app-oci-dir.tar") as archive:
+        assert archive.getnames() == ["app-oci", *(f"app-oci/{name}" for name in names)]
+
+
+def test_the_report_tells_the_archives_digests_and_no_path(tmp_path):
+    report = run(tmp_path)
+    text = (tmp_path / "deploy" / "app-oci.json").read_text()
+    assert json.loads(text) == report.to_json()
+    assert str(tmp_path) not in text
+
+
+def test_a_failed_build_leaves_the_old_outputs_and_nothing_else(tmp_path):
+    run(tmp_path)
+    before = {name: (tmp_path / "deploy" / name).read_bytes() for name in ALL if name.endswith((".tar", ".json"))}
+    with pytest.raises(InputError, match="every layer is empty"):
+        run(tmp_path, layers=())
+    assert listed(tmp_path) == ALL
+    assert before == {name: (tmp_path / "deploy" / name).read_bytes() for name in before}
+
+
+def test_a_failed_first_build_leaves_not_even_the_folder(tmp_path):
+    with pytest.raises(InputError):
+        run(tmp_path, layers=(), deploy_dir=str(tmp_path / "a" / "b"))
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("name", ["app-oci", "app-latest-oci"])
+def test_a_folder_in_the_way_is_not_touched(tmp_path, name):
+    (tmp_path / "deploy" / name).mkdir(parents=True)
+    (tmp_path / "deploy" / name / "mine").write_text("keep")
+    with pytest.raises(ToolError, match="is in the way"):
+        run(tmp_path)
+    assert (tmp_path / "deploy" / name / "mine").read_text() == "keep"
+
+
+def test_what_a_killed_build_left_is_cleared(tmp_path):
+    left = tmp_path / "deploy" / ".app-oci.partial" / "layout" / "blobs"
+    left.mkdir(parents=True)
+    (left / "junk").write_text("x")
+    blobs = tmp_path / "deploy" / "app-oci" / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    (blobs / ("0" * 64)).write_text("half published")
+    run(tmp_path)
+    assert listed(tmp_path) == ALL
+    assert not (blobs / ("0" * 64)).exists()
+
+
+def test_two_builds_of_one_image_take_turns(tmp_path):
+    order = []
+    inside = threading.Event()
+
+    def second():
+        inside.wait()
+        with staging(str(tmp_path), "app") as path:
+            order.append(("second", os.listdir(path)))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with staging(str(tmp_path), "app") as path:
+        (tmp_path / ".app-oci.partial" / "mine").write_text("x")
+        inside.set()
+        thread.join(0.3)
+        order.append(("first", os.listdir(path)))
+    thread.join()
+    assert order == [("first", ["mine"]), ("second", [])]
+    assert os.listdir(tmp_path) == []
+
+
+def test_builds_of_different_images_do_not_wait(tmp_path):
+    with staging(str(tmp_path), "one"), staging(str(tmp_path), "two"):
+        assert sorted(os.listdir(tmp_path)) == [".one-oci.partial", ".two-oci.partial"]
+
+
+def test_a_folder_that_can_not_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ToolError, match=r"cannot make the folder .*file/deploy: Not a directory"):
+        run(tmp_path, deploy_dir=str(tmp_path / "file" / "deploy"))
+
+
+def test_many_processes_at_once_leave_one_whole_image(tmp_path):
+    (tmp_path / "image.conf").write_text('OCI_LAYERS = "a:host:data:/"\nOCI_IMAGE_AUTO_LABELS = "0"\n')
+    (tmp_path / "data").mkdir()
+    for number in range(50):
+        (tmp_path / "data" / f"f{number}").write_bytes(os.urandom(5000))
+    argv = [sys.executable, "-m", "oe_oci", "build", "-q", "image.conf"]
+    running = [subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(5)]
+    assert [process.wait(60) for process in running] == [0] * 5
+    index = json.loads((tmp_path / "deploy" / "image-oci" / "index.json").read_text())
+    digest = index["manifests"][0]["digest"].partition(":")[2]
+    assert (tmp_path / "deploy" / "image-oci" / "blobs" / "sha256" / digest).exists()
+    data = io.BytesIO((tmp_path / "deploy" / "image-oci.tar").read_bytes())
+    with tarfile.open(fileobj=data) as archive:
+        assert json.load(archive.extractfile("index.json")) == index
