@@ -125,10 +125,14 @@ def _read_config(path: str, arguments: Namespace) -> Config:
     from .bbconf import read_conf
     from .configure import command_line_defaults, configure
 
-    defaults = command_line_defaults(
-        path, rootfs=arguments.rootfs, deploy_dir=arguments.deploy_dir, machine=os.uname().machine
-    )
-    variables = read_conf(path, defaults=defaults, settings=arguments.settings)
+    defaults = command_line_defaults(path, os.uname().machine, os.environ.get("SOURCE_DATE_EPOCH", ""))
+    settings = []
+    if arguments.rootfs:
+        settings.append(f"IMAGE_ROOTFS={os.path.abspath(arguments.rootfs)}")
+    if arguments.deploy_dir:
+        deploy_dir = os.path.abspath(arguments.deploy_dir)
+        settings += [f"IMGDEPLOYDIR={deploy_dir}", f"DEPLOY_DIR_IMAGE={deploy_dir}"]
+    variables = read_conf(path, defaults=defaults, settings=settings + arguments.settings)
     config = configure(variables, folder=os.path.dirname(os.path.abspath(path)))
     for note in config.notes:
         LOG.info("%s", note)
