@@ -8,6 +8,7 @@ layers or the configuration.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from typing import TYPE_CHECKING, Callable
@@ -19,6 +20,8 @@ from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, en
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+LOG = logging.getLogger("oe_oci")
 
 _KINDS = {
     stat.S_IFREG: FILE,
@@ -36,8 +39,7 @@ class Directory:
     """What lies in a directory, or in one file, of the host.
 
     `time` turns an mtime in seconds into the one to write; `owner` replaces every file's owner. `label` keeps the
-    inodes of two sources apart. Paths of sockets met are collected in `sockets`: they mean nothing without their
-    process, and no archive can hold them.
+    inodes of two sources apart.
     """
 
     def __init__(self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None) -> None:
@@ -45,7 +47,6 @@ class Directory:
         self._label = label
         self._time = time
         self._owner = owner
-        self.sockets: list[str] = []
 
     def entry(self, path: str) -> Entry | None:
         name = self._name(path)
@@ -69,7 +70,8 @@ class Directory:
                 inner = join(directory, decode(os.path.basename(name)))
                 entry = self._entry(name, facts)
                 if entry is None:
-                    self.sockets.append(inner)
+                    # It means nothing without the process that made it, and no archive can hold one.
+                    LOG.warning("%s is a socket; left out", os.fsdecode(name))
                     continue
                 if entry.kind == DIRECTORY:
                     pending.append(inner)
