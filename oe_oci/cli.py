@@ -81,7 +81,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oe-oci",
         description="Builds multi-layer OCI container images from Yocto-style configuration.",
-        epilog="Every command has --help with an example.",
+        epilog="Every command has --help with an example. Exit status: 0 done; 1 a bug; 2 the configuration, the "
+        "arguments or the content of an input; 3 a tool, the disk or a permission; 4 verify, lint or diff found "
+        "something; 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"oe-oci {__version__}")
     commands_ = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("oe_oci")
 FOUND = 4
 
+# What a shell offers for an argument, by the name the argument has in the help.
+_COMPLETED = {
+    "image.conf": "FILE",
+    "image.conf|LAYOUT[:TAG]": "FILE",
+    "LAYOUT[:TAG]": "FILE",
+    "DIR|TAR": "FILE",
+    "DIR": "DIRECTORY",
+}
+
 
 def build(arguments: Namespace) -> int:
     from .build import build as run_build
@@ -110,7 +119,12 @@ def unpack(arguments: Namespace) -> int:
 def completion(arguments: Namespace) -> int:
     import shtab
 
-    sys.stdout.write(shtab.complete(arguments.make_parser(), arguments.shell) + "\n")
+    parser = arguments.make_parser()
+    for command in parser._subparsers._group_actions[0].choices.values():  # noqa: SLF001 - argparse has no other way
+        for action in command._actions:  # noqa: SLF001
+            if action.metavar in _COMPLETED:
+                action.complete = getattr(shtab, _COMPLETED[action.metavar])
+    sys.stdout.write(shtab.complete(parser, arguments.shell) + "\n")
     return 0
 
 
