@@ -64,10 +64,10 @@ def read_changeset(archive: Archive, where: str, lower: Tree, locate: Locate | N
         directory, _, name = member.path.rpartition("/")
         if name == OPAQUE:
             opaque.append(directory)
-        elif name.startswith(WHITEOUT + WHITEOUT):
-            continue  # other marks of aufs, as .wh..wh.plnk, are nothing to anyone else
+        elif f"/{WHITEOUT}{WHITEOUT}" in f"/{member.path}":
+            continue  # other marks of aufs, as .wh..wh.plnk and what is in it, are nothing to anyone else
         elif name.startswith(WHITEOUT):
-            if name == WHITEOUT:
+            if name[len(WHITEOUT) :] in ("", ".", ".."):
                 raise InputError(f"{where}: {shown(member.path)}: a whiteout of nothing")
             removed.append(join(directory, name[len(WHITEOUT) :]))
         elif member.hardlink is not None:
@@ -93,12 +93,11 @@ def _link(entries: dict[str, Entry], member: Member, where: str, lower: Tree) ->
     if target is None:
         # Only some runtimes link to a file of a lower layer; its content is all that can be meant.
         target = lower.entry(member.hardlink)
-        if target is None or target.kind == DIRECTORY:
-            raise InputError(
-                f"{where}: {shown(member.path)}: hard link to {shown(member.hardlink)}, which is not there"
-            )
+    if target is None or target.kind == DIRECTORY:
+        raise InputError(f"{where}: {shown(member.path)}: hard link to missing {shown(member.hardlink)}")
     if target.inode is None:
-        target = target._replace(inode=(where, member.hardlink))
+        # The offset too: a path written twice is two inodes, each of which may have other names.
+        target = target._replace(inode=(where, member.hardlink, member.offset))
     entries[member.hardlink] = target
     entries[member.path] = target
 
@@ -114,13 +113,16 @@ def apply_changeset(tree: Tree, changes: Changeset) -> None:
     own: set[str] = set()
     replaced = [p for p, e in changes.entries.items() if e.kind != DIRECTORY and _is_directory(tree, p)]
     tree.drop(replaced)
-    for path in sorted(changes.entries, key=order):
+    # Links first, so that a path through several of them ends where it does once all are there.
+    for path in sorted(changes.entries, key=lambda path: (changes.entries[path].kind != SYMLINK, order(path))):
         entry = changes.entries[path]
         place = path
         if any(up in own for up in ancestors(path)):
             place = join(resolve(tree, parent(path), follow=True).path, path.rpartition("/")[2])
         for up in _missing(tree, place):
             tree.put(up, Entry(DIRECTORY, 0o755))
+        if entry.kind != DIRECTORY and _is_directory(tree, place):
+            tree.drop([place])
         if entry.kind == SYMLINK:
             own.add(path)
         tree.put(place, entry)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, commands
 from .errors import OciError
+from .oci.spec import Platform
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -164,6 +165,15 @@ def _add_lint(subparsers: Any) -> None:
     _add_configuration(parser)
 
 
+def _add_platform(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        type=_platform,
+        help="the image to take where there is one for each of several platforms",
+    )
+
+
 def _add_image(parser: argparse.ArgumentParser, name: str = "image") -> None:
     parser.add_argument(name, metavar="LAYOUT[:TAG]", help="a layout folder or an archive of one, and the tag to take")
 
@@ -173,6 +183,7 @@ def _add_inspect(subparsers: Any) -> None:
         subparsers, "inspect", commands.inspect, "show an image's layers and config", "oe-oci inspect deploy/app-oci"
     )
     _add_image(parser)
+    _add_platform(parser)
 
 
 def _add_verify(subparsers: Any) -> None:
@@ -196,6 +207,8 @@ def _add_diff(subparsers: Any) -> None:
     )
     _add_image(parser, "old")
     _add_image(parser, "new")
+    _add_platform(parser)
+    parser.add_argument("--times", action="store_true", help="compare modification times too")
 
 
 def _add_unpack(subparsers: Any) -> None:
@@ -208,6 +221,7 @@ def _add_unpack(subparsers: Any) -> None:
     )
     _add_image(parser)
     parser.add_argument("destination", metavar="DIR", help="the folder to make")
+    _add_platform(parser)
     parser.add_argument(
         "--rootless", action="store_true", help="keep owners and devices in a file beside DIR; needs no root"
     )
@@ -230,6 +244,13 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is no size; write a number and K, M, G or T")
     unit = match[2].upper()
     return int(match[1]) * (1024 ** " KMGT".index(unit) if match[3] and unit else _UNITS[unit])
+
+
+def _platform(text: str) -> Platform:
+    parts = text.split("/")
+    if not 2 <= len(parts) <= 3 or not all(parts):
+        raise argparse.ArgumentTypeError(f"'{text}' is no platform; write it as linux/amd64 or linux/arm/v7")
+    return Platform(*parts)
 
 
 def _jobs(text: str) -> int:

@@ -94,7 +94,7 @@ def inspect(arguments: Namespace) -> int:
     from .inspection import render
 
     path, tag = _image(arguments.image)
-    found = run_inspect(path, tag, limit=arguments.limit)
+    found = run_inspect(path, tag, platform=arguments.platform, limit=arguments.limit)
     _print(arguments, found.to_json(), render(found))
     return 0
 
@@ -102,7 +102,8 @@ def inspect(arguments: Namespace) -> int:
 def diff(arguments: Namespace) -> int:
     from .imagediff import diff_images, render
 
-    found = diff_images(_image(arguments.old), _image(arguments.new), limit=arguments.limit)
+    old, new = _image(arguments.old), _image(arguments.new)
+    found = diff_images(old, new, platform=arguments.platform, limit=arguments.limit, times=arguments.times)
     _print(arguments, found.to_json(), render(found))
     return 0 if found.empty else FOUND
 
@@ -111,7 +112,9 @@ def unpack(arguments: Namespace) -> int:
     from .unpack import unpack as run_unpack
 
     path, tag = _image(arguments.image)
-    report = run_unpack(path, tag, None, arguments.destination, rootless=arguments.rootless, limit=arguments.limit)
+    report = run_unpack(
+        path, tag, arguments.platform, arguments.destination, rootless=arguments.rootless, limit=arguments.limit
+    )
     _print(arguments, report.to_json(), report.text())
     return 0
 
