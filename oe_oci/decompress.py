@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PIECE = 1 << 20
+_FED = 1 << 16  # what is left of it is copied at every member's end, and members can be small
+_XZ_MEMORY = 256 << 20  # xz -9 asks for 65 MiB; a header may ask for 4 GiB
 
 GZIP, ZSTD, XZ, BZIP2, NONE = "gzip", "zstd", "xz", "bzip2", "none"
 
@@ -115,27 +117,33 @@ def _zstd_decompressor() -> Any:
 _MAKERS: dict[str, Callable[[], Any]] = {
     GZIP: _Gzip,
     ZSTD: _zstd_decompressor,
-    XZ: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
+    XZ: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
     BZIP2: bz2.BZ2Decompressor,
 }
 
 
+def _fed(data: Iterable[Any]) -> Iterator[bytes]:
+    for piece in data:
+        for start in range(0, len(piece), _FED):
+            yield bytes(piece[start : start + _FED])
+
+
 def _members(data: Iterable[Any], make: Callable[[], Any], where: str) -> Iterator[bytes]:
     """One member after the other; zeros after the last one are padding, as the compressors' own programs see it."""
-    inner, fresh = make(), True
+    inner, members = None, 0
     try:
-        for piece in data:
-            rest = bytes(piece)
-            while rest or not (fresh or inner.needs_input or inner.eof):
-                if inner.eof:
-                    inner, fresh = make(), True
-                if fresh:
-                    rest = rest.lstrip(b"\0")
+        for rest in _fed(data):
+            while rest or (inner is not None and not inner.needs_input):
+                if inner is None:
+                    if members:
+                        rest = rest.lstrip(b"\0")  # noqa: PLW2901 - what is left to feed
                     if not rest:
                         break
+                    inner, members = make(), members + 1
                 out = inner.decompress(rest, PIECE)
-                fresh = False
-                rest = inner.unused_data if inner.eof else b""
+                rest = b""  # noqa: PLW2901
+                if inner.eof:
+                    rest, inner = inner.unused_data, None  # noqa: PLW2901
                 if out:
                     yield out
     except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
@@ -144,5 +152,5 @@ def _members(data: Iterable[Any], make: Callable[[], Any], where: str) -> Iterat
         if type(error).__name__ in ("ZstdError", "IsalError"):
             raise InputError(f"{where}: damaged: {error}") from error
         raise
-    if not (fresh or inner.eof):
+    if inner is not None or not members:
         raise InputError(f"{where}: ends in the middle of its compressed data")

@@ -8,6 +8,7 @@ raises. Shares no code with the writer. Follows POSIX pax (ustar and extended he
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import tree
@@ -17,10 +18,12 @@ from .tree import Entry, decode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .decompress import Stream
+    from .stream import Stream
 
 BLOCK = 512
 _HEADER_LIMIT = 1 << 20  # of an extended header or a long name
+_NUMBER_LIMIT = 1 << 63  # of any number, either way, as the kernel's own
+_DECIMAL = re.compile(rb"(-?[0-9]{1,19})(?:\.([0-9]*))?")
 _KINDS = {b"0": tree.FILE, b"\0": tree.FILE, b"7": tree.FILE, b"2": tree.SYMLINK, b"3": tree.CHAR, b"4": tree.BLOCK,
           b"5": tree.DIRECTORY, b"6": tree.FIFO}  # fmt: skip
 _XATTR = b"SCHILY.xattr."
@@ -44,8 +47,9 @@ class Archive:
     """The members of an uncompressed tar stream, in order.
 
     Between two members `data` gives the bytes of the current one; what is not asked for is skipped. `where` names the
-    archive in messages. With `whole`, the archive must end as tar ends one and hold nothing after that, and what our
-    trees can not hold (ACLs) is refused; else such things are passed over, as the consumers of layers do.
+    archive in messages. With `whole`, the archive must end as tar ends one and hold nothing after that, and absolute
+    names and what our trees can not hold (ACLs) are refused; else an absolute name starts at the root and the rest is
+    passed over, as the consumers of layers do. After the last member `marked` tells whether there was an end mark.
     """
 
     def __init__(self, stream: Stream, where: str, *, whole: bool = False) -> None:
@@ -55,6 +59,7 @@ class Archive:
         self._left = 0
         self._padding = 0
         self._global: dict[bytes, bytes] = {}
+        self.marked = False
 
     def __iter__(self) -> Iterator[Member]:
         while True:
@@ -77,38 +82,42 @@ class Archive:
 
     def _skip(self) -> None:
         size = self._left + self._padding
-        if size and self._stream.skip(size) != size:
-            raise self._fault("ends in the middle of a file")
+        if size:
+            passed = self._stream.skip(size)
+            # Without the last padding all content is there; umoci has written such layers.
+            if passed < self._left or (self._whole and passed < size):
+                raise self._fault("ends in the middle of a file")
         self._left = self._padding = 0
 
     def _begin(self, size: int) -> None:
+        if size < 0:
+            raise self._fault("a size is negative")
         self._left = size
         self._padding = -size % BLOCK
 
     def _next(self) -> Member | None:
-        extended = dict(self._global)
+        records: dict[bytes, bytes] = {}
         long_name = long_link = None
         while True:
             self._skip()
             block = self._stream.read(BLOCK)
             if len(block) < BLOCK or not any(block):
                 self._end(block)
-                if extended != self._global or long_name is not None or long_link is not None:
+                if records or long_name is not None or long_link is not None:
                     raise self._fault("ends after an extended header")
                 return None
             self._check(block)
             kind = block[156:157]
-            if kind in (b"x", b"g"):
-                records = self._records(self._extension(block))
-                extended.update(records)
-                if kind == b"g":
-                    self._global.update(records)
+            if kind == b"x":
+                records.update(self._records(self._extension(block)))
+            elif kind == b"g":
+                self._global.update(self._records(self._extension(block)))
             elif kind == b"L":
                 long_name = self._extension(block).rstrip(b"\0")
             elif kind == b"K":
                 long_link = self._extension(block).rstrip(b"\0")
             elif kind != b"V":
-                return self._member(block, extended, long_name, long_link)
+                return self._member(block, {**self._global, **records}, long_name, long_link)
             else:
                 self._begin(self._number(block[124:136]))
 
@@ -117,6 +126,11 @@ class Archive:
             raise self._fault("ends in the middle of a header")
         if not block and self._whole:
             raise self._fault("ends without an end mark, so a part of it is missing")
+        self.marked = bool(block)
+        if block:
+            block = self._stream.read(BLOCK)
+            if any(block):
+                raise self._fault("holds more after its end mark")
         while block:
             block = self._stream.read(1 << 20)
             if self._whole and any(block):
@@ -138,45 +152,54 @@ class Archive:
     def _number(self, field: bytes) -> int:
         if field[0] in (0x80, 0xFF):
             value = int.from_bytes(field[1:], "big")
-            return value if field[0] == 0x80 else value - (1 << (8 * (len(field) - 1)))
+            return self._bounded(value if field[0] == 0x80 else value - (1 << (8 * (len(field) - 1))))
         text = field.split(b"\0", 1)[0].strip(b" ")
         if text.translate(None, b"01234567"):
             raise self._fault(f"{field!r} is not a number")
         return int(text, 8) if text else 0
 
+    def _bounded(self, value: int) -> int:
+        if not -_NUMBER_LIMIT < value < _NUMBER_LIMIT:
+            raise self._fault(f"the number {value} is out of all bounds")
+        return value
+
     def _records(self, data: bytes) -> dict[bytes, bytes]:
         records: dict[bytes, bytes] = {}
-        while data.strip(b"\0"):
-            head, space, _ = data.partition(b" ")
-            if not space or not head.isdigit() or len(head) > 10:
-                raise self._fault("an extended header is malformed")
-            record = data[: int(head)]
-            key, equals, value = record[len(head) + 1 :].partition(b"=")
-            if not equals or not value.endswith(b"\n") or len(record) != int(head):
+        position, end = 0, len(data.rstrip(b"\0"))
+        while position < end:
+            space = data.find(b" ", position, position + 11)
+            head = data[position:space] if space > 0 else b""
+            stop = position + int(head) if head.isdigit() else 0
+            key, equals, value = data[space + 1 : stop].partition(b"=")
+            if not equals or not value.endswith(b"\n") or stop > end:
                 raise self._fault("an extended header is malformed")
             records[key] = value[:-1]
-            data = data[len(record) :]
+            position = stop
         return records
 
     def _member(
         self, block: bytes, extended: dict[bytes, bytes], long_name: bytes | None, long_link: bytes | None
     ) -> Member:
         name, link = _names(block)
-        name = extended.get(b"path", name if long_name is None else long_name)
-        link = extended.get(b"linkpath", link if long_link is None else long_link)
+        # A record without a value takes back what a global header said; the member's own field holds again.
+        name = extended.get(b"path") or (name if long_name is None else long_name)
+        link = extended.get(b"linkpath") or (link if long_link is None else long_link)
         flag = block[156:157]
         kind = _KINDS.get(flag, "")
         if kind == tree.FILE and name.endswith(b"/"):
             kind = tree.DIRECTORY
         self._refuse(name, flag, extended)
+        path = self._path(name)
+        if not path and kind != tree.DIRECTORY:
+            raise self._fault(f"{decode(name)!r} names the root, which is a directory")
+        if flag in (b"1", b"2") and (not link or b"\0" in link):
+            raise self._fault(f"{tree.shown(path)} is a link to {decode(link)[:80]!r}")
         size = self._decimal(extended, b"size", self._number(block[124:136]))
-        if size < 0:
-            raise self._fault("a file's size is negative")
         # A directory's or link's size says nothing of the archive: no data follows.
-        self._begin(size if kind == tree.FILE else 0)
+        self._begin(size if kind == tree.FILE else min(size, 0))
         entry = self._entry(block, extended, kind or tree.FILE, link)
         hardlink = self._path(link) if flag == b"1" else None
-        return Member(self._path(name), entry, hardlink, self._stream.position, decode(name))
+        return Member(path, entry, hardlink, self._stream.position, decode(name))
 
     def _refuse(self, name: bytes, flag: bytes, extended: dict[bytes, bytes]) -> None:
         shown = tree.shown(decode(name).lstrip("/"))
@@ -191,40 +214,48 @@ class Archive:
             )
 
     def _entry(self, block: bytes, extended: dict[bytes, bytes], kind: str, link: bytes) -> Entry:
-        xattrs = tuple(
-            sorted((decode(key[len(_XATTR) :]), value) for key, value in extended.items() if key.startswith(_XATTR))
-        )
+        device = (0, 0)
+        if kind in (tree.CHAR, tree.BLOCK):
+            device = self._number(block[329:337]), self._number(block[337:345])
+        uid = self._decimal(extended, b"uid", self._number(block[108:116]))
+        gid = self._decimal(extended, b"gid", self._number(block[116:124]))
+        if uid < 0 or gid < 0 or min(device) < 0:
+            raise self._fault("an owner or a device number is negative")
         return Entry(
             kind=kind,
             mode=0o777 if kind == tree.SYMLINK else self._number(block[100:108]) & 0o7777,
-            uid=self._decimal(extended, b"uid", self._number(block[108:116])),
-            gid=self._decimal(extended, b"gid", self._number(block[116:124])),
+            uid=uid,
+            gid=gid,
             mtime=self._decimal(extended, b"mtime", self._number(block[136:148])),
             size=self._left,
             target=decode(link) if kind == tree.SYMLINK else "",
-            device=(self._number(block[329:337]), self._number(block[337:345]))
-            if kind in (tree.CHAR, tree.BLOCK)
-            else (0, 0),
-            xattrs=xattrs,
+            device=device,
+            xattrs=self._xattrs(extended) if extended else (),
         )
+
+    def _xattrs(self, extended: dict[bytes, bytes]) -> tuple[tuple[str, bytes], ...]:
+        found = sorted((key[len(_XATTR) :], value) for key, value in extended.items() if key.startswith(_XATTR))
+        if any(not name or b"\0" in name for name, _ in found):
+            raise self._fault("an attribute has no name, or one that holds a NUL")
+        return tuple((decode(name), value) for name, value in found)
 
     def _decimal(self, extended: dict[bytes, bytes], key: bytes, default: int) -> int:
         text = extended.get(key)
-        if text is None:
+        if not text:
             return default
-        whole, _, fraction = text.partition(b".")
-        try:
-            # Times before 1970 round down too.
-            return int(whole) - (1 if whole.startswith(b"-") and fraction.strip(b"0") else 0)
-        except ValueError:
-            raise self._fault(f"{decode(key)}={text[:40]!r} is not a number") from None
+        match = _DECIMAL.fullmatch(text)
+        if match is None:
+            raise self._fault(f"{decode(key)}={text[:40]!r} is not a number")
+        whole, fraction = match[1], match[2] or b""
+        # Times before 1970 round down too.
+        return self._bounded(int(whole) - (1 if whole.startswith(b"-") and fraction.strip(b"0") else 0))
 
     def _path(self, name: bytes) -> str:
         """A path inside the root, or an error: what would leave the root is never repaired in silence."""
         text = decode(name)
-        if "\0" in text:
-            raise self._fault(f"a name holds a NUL: {text[:80]!r}")
-        if text.startswith("/"):
+        if not text or "\0" in text:
+            raise self._fault(f"a name is empty or holds a NUL: {text[:80]!r}")
+        if text.startswith("/") and self._whole:
             raise InputError(
                 f"{self._where}: {text[:200]!r}: absolute path in an archive",
                 hint="make the archive from inside the root: tar -C ROOTFS -c .",
@@ -237,8 +268,8 @@ class Archive:
 
 def _names(block: bytes) -> tuple[bytes, bytes]:
     name, link = (field.split(b"\0", 1)[0] for field in (block[:100], block[157:257]))
-    # GNU's own header has times where ustar has the prefix.
-    if block[257:265] == b"ustar\x0000" or (block[257:262] == b"ustar" and block[262:264] != b" \0"):
+    # GNU's own header, "ustar" and a blank, has times where ustar has the prefix.
+    if block[257:263] == b"ustar\0":
         prefix = block[345:500].split(b"\0", 1)[0]
         if prefix:
             name = prefix + b"/" + name

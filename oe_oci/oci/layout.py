@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,15 +39,34 @@ from .spec import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MARKS = ("oci-layout", "index.json")
 _DEPTH = 4  # of indexes within indexes
+_INDEXES = 16 << 20  # bytes of them that are read; a few small blobs can otherwise name each other without end
 
 
 class Layout:
-    """An opened layout. `where` is the path as the user gave it."""
+    """An opened layout. `where` is the path as the user gave it.
 
-    def __init__(self, where: str, files: dict[str, Region] | None = None) -> None:
+    Of an archive, `top` is the directory in it that the layout lies in, and `damage` what is wrong with it.
+    """
+
+    def __init__(self, where: str, files: dict[str, Region] | None = None, *, top: str = "", damage: str = "") -> None:
         self.where = where
+        self.top = top
+        self.damage = damage
         self._files = files
+
+    @property
+    def archived(self) -> bool:
+        return self._files is not None
+
+    def names(self) -> list[str]:
+        """The files there are: those beside index.json, and the blobs."""
+        if self._files is not None:
+            return [name for name in self._files if re.fullmatch(r"[^/]+|blobs/[^/]+/[^/]+", name)]
+        blobs = (f"blobs/{algorithm}" for algorithm in _listed(os.path.join(self.where, "blobs")))
+        inner = (f"{folder}/{name}" for folder in blobs for name in _listed(os.path.join(self.where, folder)))
+        return [*_listed(self.where), *inner]
 
     def region(self, name: str) -> Region:
         """Where a file of the layout lies. Raises InputError where it is missing or no regular file."""
@@ -90,27 +110,37 @@ class Layout:
         return data
 
 
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ToolError(f"cannot read {folder}: {error.strerror}") from error
+
+
 @contextlib.contextmanager
-def open_layout(path: str, *, limit: int | None = None) -> Iterator[Layout]:
+def open_layout(path: str, *, limit: int | None = None, strict: bool = True) -> Iterator[Layout]:
     """Open a layout directory, or an archive of one (compressed or not); a context manager.
 
-    A compressed archive is unpacked into a temporary file first, to at most `limit` bytes.
+    A compressed archive is unpacked into a temporary file first, to at most `limit` bytes. Unless `strict`, whatever
+    looks like a layout is opened as far as it can be read.
 
     Raises:
         InputError: there is no layout, the archive is damaged, or it is another kind of archive.
         ToolError: a file can not be read.
     """
-    if os.path.isdir(path):
-        layout = Layout(path)
-        _check_version(layout)
-        yield layout
-        return
     if not os.path.lexists(path):
         raise InputError(f"{path}: there is no such layout or archive")
     with contextlib.ExitStack() as stack:
-        plain = stack.enter_context(uncompressed(path, limit=limit))
-        layout = Layout(path, _listing(plain, path))
-        _check_version(layout)
+        if os.path.isdir(path):
+            layout = Layout(path)
+            if not strict and not {*_MARKS} & {*layout.names()}:
+                raise InputError(f"{path}: holds no OCI image layout (no oci-layout file)")
+        else:
+            layout = stack.enter_context(_open_archive(path, limit, strict=strict))
+        if strict:
+            _check_version(layout)
         yield layout
 
 
@@ -119,7 +149,10 @@ def uncompressed(path: str, *, limit: int | None = None) -> Iterator[Region]:
     """The bytes of an archive without compression: the file itself, or a temporary one that goes with the context."""
     with contextlib.ExitStack() as stack:
         try:
-            size = os.stat(path).st_size
+            facts = os.stat(path)
+            if not stat.S_ISREG(facts.st_mode):
+                raise InputError(f"{path} is no regular file")
+            size = facts.st_size
             head = stack.enter_context(open(path, "rb")).read(8)
         except OSError as error:
             raise ToolError(f"cannot read {path}: {error.strerror}") from error
@@ -129,29 +162,63 @@ def uncompressed(path: str, *, limit: int | None = None) -> Iterator[Region]:
         if compression == decompress.NONE:
             yield region
             return
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-"))
-        name = os.path.join(folder, "archive.tar")
         most = decompress.limit_for(size, limit)
-        with open(name, "wb") as sink:
-            sink.writelines(decompress.decompress(pieces(region), compression, path, limit=most))
-        yield Region(os.fsencode(name), 0, os.stat(name).st_size)
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-"))
+            name = os.path.join(folder, "archive.tar")
+            with open(name, "wb") as sink:
+                sink.writelines(decompress.decompress(pieces(region), compression, path, limit=most))
+            size = os.stat(name).st_size
+        except OSError as error:
+            raise ToolError(
+                f"cannot unpack {path} into {tempfile.gettempdir()}: {error.strerror}",
+                hint="free some space there, or set TMPDIR to another directory",
+            ) from error
+        yield Region(os.fsencode(name), 0, size)
 
 
-def _listing(plain: Region, where: str) -> dict[str, Region]:
-    """The files of an archive by their path in the layout, whether that is at the root or in one top directory."""
-    files: dict[str, Region] = {}
+def _archive_files(plain: Region, where: str) -> Iterator[tuple[str, Region]]:
+    """The regular files of an uncompressed archive, in order; raises InputError where it is damaged."""
+    links: dict[str, Region] = {}
     with open(plain.path, "rb") as file:
         for member in Archive(FileStream(file, 0, plain.size), where, whole=True):
-            if member.entry.kind == FILE and member.hardlink is None:
-                files[member.path] = Region(plain.path, member.offset, member.entry.size)
-    marks = sorted((name for name in files if name.rpartition("/")[2] == "oci-layout"), key=len)
-    if not marks:
+            region: Region | None = Region(plain.path, member.offset, member.entry.size)
+            if member.hardlink is not None:
+                region = links.get(member.hardlink)
+            elif member.entry.kind != FILE:
+                region = None
+            if region is not None:
+                links[member.path] = region
+                yield member.path, region
+
+
+@contextlib.contextmanager
+def _open_archive(path: str, limit: int | None, *, strict: bool) -> Iterator[Layout]:
+    files: dict[str, Region] = {}
+    damage = ""
+    with contextlib.ExitStack() as stack:
+        try:
+            plain = stack.enter_context(uncompressed(path, limit=limit))
+            files.update(_archive_files(plain, path))
+        except InputError as error:
+            if strict:
+                raise
+            damage = error.message
+        yield _in_archive(path, files, damage)
+
+
+def _in_archive(path: str, files: dict[str, Region], damage: str) -> Layout:
+    """The layout at the root of an archive, or in one top directory."""
+    marks = [name for name in files if name.rpartition("/")[2] in _MARKS]
+    if not marks and not damage:
         hint = ""
         if "manifest.json" in files:
-            hint = f"it is a docker-archive; convert it: skopeo copy docker-archive:{where} oci:LAYOUT:TAG"
-        raise InputError(f"{where}: holds no OCI image layout (no oci-layout file)", hint=hint)
-    top = marks[0][: -len("oci-layout")]
-    return {name[len(top) :]: region for name, region in files.items() if name.startswith(top)}
+            hint = f"it is a docker-archive; convert it: skopeo copy docker-archive:{path} oci:LAYOUT:TAG"
+        raise InputError(f"{path}: holds no OCI image layout (no oci-layout file)", hint=hint)
+    top = min(marks, key=len, default="").rpartition("/")[0]
+    top = f"{top}/" if top else ""
+    inside = {name[len(top) :]: region for name, region in files.items() if name.startswith(top)}
+    return Layout(path, inside, top=top, damage=damage)
 
 
 def _check_version(layout: Layout) -> None:
@@ -176,44 +243,52 @@ def images(layout: Layout) -> list[tuple[str, Descriptor]]:
 
     Indexes within the index are gone through; what is no image (attestations, artifacts) is left out.
     """
+    found: list[tuple[str, Descriptor]] = []
     index = parse_json(layout.document("index.json"), f"{layout.where}: index.json")
-    return list(_manifests(layout, index, "index.json", "", 0))
+    pending, left = [(index, "index.json", "", 0)], _INDEXES
+    while pending:
+        index, name, tag, depth = pending.pop()
+        for number, value in enumerate(as_list(index, "manifests", f"{layout.where}: {name}")):
+            descriptor = Descriptor.from_json(value, f"{layout.where}: {name}: manifests[{number}]")
+            own = descriptor.annotations.get(REF_NAME, "") or tag
+            if descriptor.media_type in (MANIFEST, DOCKER_MANIFEST, ""):
+                if descriptor.platform is None or descriptor.platform.os != "unknown":
+                    found.append((own, descriptor))
+            elif descriptor.media_type in (INDEX, DOCKER_INDEX):
+                left -= descriptor.size
+                if depth == _DEPTH or left < 0:
+                    raise InputError(f"{layout.where}: {name}: too many indexes within indexes")
+                inner = parse_json(layout.verified(descriptor), f"{layout.where}: {descriptor.digest}")
+                pending.append((inner, str(descriptor.digest), own, depth + 1))
+    return found
 
 
-def _manifests(
-    layout: Layout, index: dict[str, Any], name: str, tag: str, depth: int
-) -> Iterator[tuple[str, Descriptor]]:
-    for number, value in enumerate(as_list(index, "manifests", f"{layout.where}: {name}")):
-        descriptor = Descriptor.from_json(value, f"{layout.where}: {name}: manifests[{number}]")
-        own = descriptor.annotations.get(REF_NAME, "") or tag
-        if descriptor.media_type in (MANIFEST, DOCKER_MANIFEST, ""):
-            if descriptor.platform is None or descriptor.platform.os != "unknown":
-                yield own, descriptor
-        elif descriptor.media_type in (INDEX, DOCKER_INDEX):
-            if depth == _DEPTH:
-                raise InputError(f"{layout.where}: {name}: indexes within indexes, more than {_DEPTH} deep")
-            inner = parse_json(layout.verified(descriptor), f"{layout.where}: {descriptor.digest}")
-            yield from _manifests(layout, inner, str(descriptor.digest), own, depth + 1)
+def tagged(where: str, found: list[tuple[str, Descriptor]], tag: str) -> list[tuple[str, Descriptor]]:
+    """Those named `tag`: by their whole ref.name, else by what follows the last colon of it.
+
+    Raises:
+        InputError: there is none; the message lists what there is.
+    """
+    exact = [(name, d) for name, d in found if name == tag]
+    named = exact or [(name, d) for name, d in found if name.rpartition(":")[2] == tag]
+    if not named and len(found) == 1 and not found[0][0]:
+        return found
+    if not named:
+        names = sorted({name for name, _ in found if name})
+        listed = f"its tags are: {', '.join(names)}" if names else "it names no image"
+        raise InputError(f"{where}: no image has the tag {tag!r}; {listed}", hint=nearest(tag, names))
+    return named
 
 
 def find_image(layout: Layout, tag: str | None, platform: Platform | None) -> Descriptor:
     """The one image with the tag and for the platform; None asks for any, but there may be just one.
-
-    A tag is an entry's whole ref.name, or what follows the last colon of it.
 
     Raises:
         InputError: none or several fit; the message lists what there is.
     """
     found = images(layout)
     if tag is not None:
-        named = [(name, d) for name, d in found if name == tag or name.rpartition(":")[2] == tag]
-        if not named and len(found) == 1 and not found[0][0]:
-            named = found
-        if not named:
-            names = sorted({name for name, _ in found if name})
-            listed = f"its tags are: {', '.join(names)}" if names else "it names no image"
-            raise InputError(f"{layout.where}: no image has the tag {tag!r}; {listed}", hint=nearest(tag, names))
-        found = named
+        found = tagged(layout.where, found, tag)
     if platform is not None and len(found) > 1:
         found = _for_platform(layout, found, platform)
     distinct = {descriptor.digest: descriptor for _, descriptor in found}

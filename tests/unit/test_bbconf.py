@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from oe_oci import bbconf, bbexpand
-from oe_oci.bbconf import Location, read_conf
+from oe_oci import bbconf
+from oe_oci.bbconf import Location, expand, read_conf
 from oe_oci.errors import ConfigError, Fault
 
 TESTS = Path(__file__).parent.parent
@@ -296,7 +296,7 @@ def test_value_that_grows_beyond_measure(faults):
     text = 'A = "${V0}"\n' + "".join(f'V{i} = "${{V{i + 1}}}${{V{i + 1}}}"\n' for i in range(60))
     [(where, message, _)] = faults(text + 'V60 = "xxxx"\n')
     assert where.startswith("image.conf:")
-    assert message == f"the value grows beyond {bbexpand.VALUE_LIMIT} characters"
+    assert message == f"the value grows beyond {expand.VALUE_LIMIT} characters"
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_value_that_grows_beyond_measure(faults):
     ],
 )
 def test_work_without_end(faults, monkeypatch, text):
-    monkeypatch.setattr(bbexpand, "WORK_LIMIT", 16 << 20)
+    monkeypatch.setattr(expand, "WORK_LIMIT", 16 << 20)
     [(where, message, _)] = faults(text)
     assert where.startswith("image.conf:")
     assert "grows beyond" in message or "takes too long" in message

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oe_oci import bbexpand
-from oe_oci.bbconf import read_conf
+from oe_oci.bbconf import expand, read_conf
 from oe_oci.errors import ConfigError
 
 NAMES = st.sampled_from(["A", "B", "C", "OVERRIDES", "FILE", "BBPATH", "THISDIR", "A_${B}", "${C}", "${A"])
@@ -40,8 +39,8 @@ quickly = settings(
 
 @pytest.fixture(autouse=True)
 def _little_work(monkeypatch):
-    monkeypatch.setattr(bbexpand, "VALUE_LIMIT", 1 << 14)
-    monkeypatch.setattr(bbexpand, "WORK_LIMIT", 1 << 20)
+    monkeypatch.setattr(expand, "VALUE_LIMIT", 1 << 14)
+    monkeypatch.setattr(expand, "WORK_LIMIT", 1 << 20)
 
 
 def said(call, *arguments, **options):

@@ -4,8 +4,8 @@ from __future__ import annotations
 import pytest
 
 from oe_oci.config import HostCopy, HostLayer, PackagesLayer, PathsLayer
+from oe_oci.configure.grammar import parse_layers, split_content
 from oe_oci.errors import ConfigError
-from oe_oci.grammar import parse_layers, split_content
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from support.variables import ROOTFS, FakeVariables
 
 from oe_oci.config import PackagesLayer
 from oe_oci.configure import configure
+from oe_oci.configure.grammar import parse_layers, split_content
+from oe_oci.configure.variables import TABLE
 from oe_oci.errors import ConfigError
-from oe_oci.grammar import parse_layers, split_content
-from oe_oci.variables import TABLE
 
 _fuzz = settings(derandomize=True, deadline=None, max_examples=300)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oe_oci.variables import GROUPS, TABLE, VARIABLES, Variable
+from oe_oci.configure.variables import GROUPS, TABLE, VARIABLES, Variable
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "variables.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `([A-Z_]+)`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))

@@ -14,8 +14,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from oe_oci.bbexpand import Budget, CycleError, expansion, references, run
-from oe_oci.bbnames import (
+from ..errors import ConfigError, Fault
+from .expand import Budget, CycleError, expansion, references, run
+from .names import (
     EDITS,
     Location,
     Overrides,
@@ -27,12 +28,11 @@ from oe_oci.bbnames import (
     split_edit,
     spot_of,
 )
-from oe_oci.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from oe_oci.bbexpand import Steps, TextSteps
+    from .expand import Steps, TextSteps
 
 _WORD = re.compile(r"\S+")
 _OVERRIDE_ROUNDS = 6

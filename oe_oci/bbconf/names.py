@@ -10,7 +10,7 @@ import bisect
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from oe_oci.errors import Fault
+from ..errors import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Union
 
-from oe_oci.bbnames import Location, Target, key_fault, spot_of
-from oe_oci.errors import Fault
+from ..errors import Fault
+from .names import Location, Target, key_fault, spot_of
 
 _FAULT_LIMIT = 20
 

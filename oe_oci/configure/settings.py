@@ -12,7 +12,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Callable, Protocol, TypeVar
 
-from .errors import ConfigError, Fault, nearest
+from ..errors import ConfigError, Fault, nearest
 from .variables import ORDER, VARIABLES
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from .config import BaseRef
-from .errors import ConfigError
+from ..config import BaseRef
+from ..errors import ConfigError
 from .names import check_full_name, in_file_name
 from .settings import absolute, quoted, wrong
 
 if TYPE_CHECKING:
-    from .oci.spec import Platform
+    from ..oci.spec import Platform
     from .settings import Settings
 
 _RECIPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_-]*")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .config import Names
+from ..config import Names
 from .settings import quoted, wrong
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from oe_oci.bbnames import base_name
-from oe_oci.errors import ConfigError, Fault
+from ..errors import ConfigError, Fault
+from .names import base_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

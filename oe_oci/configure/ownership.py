@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .config import PathRule
-from .errors import ConfigError
+from ..config import PathRule
+from ..errors import ConfigError
 from .grammar import inside_rootfs
 from .settings import quoted, wrong
 

@@ -11,9 +11,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from ..config import AutoLabels, Compression, Config, RootfsLayer
+from ..errors import ConfigError
 from .baseref import read_base
-from .config import AutoLabels, Compression, Config, RootfsLayer
-from .errors import ConfigError
 from .grammar import parse_layers
 from .names import read_names
 from .ownership import read_host_owner, read_path_rules
@@ -23,7 +23,7 @@ from .settings import NONE, OFF, Settings, one_of, quoted, use, wrong
 from .variables import TABLE
 
 if TYPE_CHECKING:
-    from .config import LayerSpec
+    from ..config import LayerSpec
     from .settings import VariableSource
 
 _LEVELS = {"gzip": (6, 1, 9), "zstd": (3, 1, 19)}

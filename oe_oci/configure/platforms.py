@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .errors import nearest
-from .oci.spec import Platform
+from ..errors import nearest
+from ..oci.spec import Platform
 from .settings import quoted, wrong
 
 if TYPE_CHECKING:

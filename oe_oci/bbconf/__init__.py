@@ -19,10 +19,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from oe_oci.bbnames import Location, Target
-from oe_oci.bbsyntax import RECIPE_LIKE, Assignment, Export, Include, Parser, Statement, Unset, parse_setting, short
-from oe_oci.bbvars import Variables
-from oe_oci.errors import ConfigError, Fault
+from ..errors import ConfigError, Fault
+from .names import Location, Target
+from .syntax import RECIPE_LIKE, Assignment, Export, Include, Parser, Statement, Unset, parse_setting, short
+from .variables import Variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable
 
-from .config import RunConfig
-from .errors import nearest
+from ..config import RunConfig
+from ..errors import nearest
 from .settings import NONE, quoted, wrong
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
 
-from .config import HostCopy, HostLayer, PackagesLayer, PathsLayer
-from .errors import ConfigError, Fault, nearest
+from ..config import HostCopy, HostLayer, PackagesLayer, PathsLayer
+from ..errors import ConfigError, Fault, nearest
 from .settings import absolute, quoted, use, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .config import LayerSpec
+    from ..config import LayerSpec
 
 T = TypeVar("T")
 
