@@ -31,11 +31,17 @@ class Base(NamedTuple):
 
 @contextlib.contextmanager
 def open_base(
-    ref: BaseRef | None, platform: Platform, *, blobs: str | None = None, limit: int | None = None
+    ref: BaseRef | None,
+    platform: Platform,
+    *,
+    blobs: str | None = None,
+    limit: int | None = None,
+    scratch: str | None = None,
 ) -> Iterator[Base]:
     """Open a base image; a context manager, as its files' contents are read when they are asked for.
 
-    `blobs` is a layout's `blobs` folder to copy the layers into, in the pass that reads them.
+    `blobs` is a layout's `blobs` folder to copy the layers into, in the pass that reads them; temporary
+    files lie in the folder `scratch` where given.
 
     Raises:
         InputError: there is no such image, it is for another platform, damaged, or may not be passed on.
@@ -46,11 +52,11 @@ def open_base(
         return
     with contextlib.ExitStack() as stack:
         try:
-            layout = stack.enter_context(open_layout(ref.path, limit=limit))
+            layout = stack.enter_context(open_layout(ref.path, limit=limit, scratch=scratch))
             image = read_image(layout, find_image(layout, ref.tag, platform))
             _check(image, platform, layout.where)
             copy = None if blobs is None else lambda descriptor: _copied(blobs, descriptor)
-            tree = stack.enter_context(image_tree(layout, image, limit=limit, copy=copy)).tree
+            tree = stack.enter_context(image_tree(layout, image, limit=limit, copy=copy, scratch=scratch)).tree
         except InputError as error:
             raise InputError(f"OCI_BASE_IMAGE '{ref.written}': {error.message}", hint=error.hint) from error
         yield Base(image, tree)

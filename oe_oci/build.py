@@ -55,7 +55,7 @@ def build(config: Config, options: Options) -> BuildReport:
     with staging(config.deploy_dir, config.names.stem) as stage:
         layout = os.path.join(stage, "layout")
         os.makedirs(os.path.join(layout, "blobs", "sha256"))
-        with open_inputs(config, options, blobs=os.path.join(layout, "blobs")) as (base, rootfs):
+        with open_inputs(config, options, stage) as (base, rootfs):
             layers = []
             for planned in plan_layers(config, base.tree, rootfs):
                 options.status(f"layer {planned.spec.name}")
@@ -70,17 +70,20 @@ def build(config: Config, options: Options) -> BuildReport:
 
 
 @contextlib.contextmanager
-def open_inputs(config: Config, options: Options, *, blobs: str | None = None) -> Iterator[tuple[Base, Source | None]]:
-    """The base image, whose blobs are copied into `blobs` where given, and the rootfs where a layer needs it."""
+def open_inputs(config: Config, options: Options, stage: str | None = None) -> Iterator[tuple[Base, Source | None]]:
+    """The base image, whose blobs are copied into the staged layout where there is one, and the rootfs if needed."""
     with contextlib.ExitStack() as stack:
         if config.base is not None:
             options.status("base image")
-        base = stack.enter_context(open_base(config.base, config.platform, blobs=blobs, limit=options.limit))
+        blobs = os.path.join(stage, "layout", "blobs") if stage else None
+        base = stack.enter_context(
+            open_base(config.base, config.platform, blobs=blobs, limit=options.limit, scratch=stage)
+        )
         rootfs = None
         if needs_rootfs(config):
             assert config.rootfs is not None
             options.status("rootfs")
-            rootfs = stack.enter_context(open_rootfs(config.rootfs, config.epoch, limit=options.limit))
+            rootfs = stack.enter_context(open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage))
         yield base, rootfs
 
 

@@ -29,10 +29,13 @@ def rootfs_time(epoch: int | None, mtime: int) -> int:
 
 
 @contextlib.contextmanager
-def open_rootfs(path: str, epoch: int | None, *, limit: int | None = None) -> Iterator[Source]:
+def open_rootfs(
+    path: str, epoch: int | None, *, limit: int | None = None, scratch: str | None = None
+) -> Iterator[Source]:
     """Open a rootfs, a directory or a tar archive with any of the usual compressions; a context manager.
 
-    A compressed archive is unpacked to a temporary file first, to at most `limit` bytes.
+    A compressed archive is unpacked to a temporary file first, in the folder `scratch` where given, to at most
+    `limit` bytes.
 
     Raises:
         InputError: the archive is damaged or hostile.
@@ -41,7 +44,7 @@ def open_rootfs(path: str, epoch: int | None, *, limit: int | None = None) -> It
     if os.path.isdir(path):
         yield Directory(path, "rootfs", lambda mtime: rootfs_time(epoch, mtime))
         return
-    with uncompressed(path, limit=limit) as plain:
+    with uncompressed(path, limit=limit, scratch=scratch) as plain:
         yield _read_archive(plain, path, epoch)
 
 

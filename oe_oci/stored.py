@@ -199,9 +199,10 @@ class LayerFile:
 class LayerFiles:
     """Layers unpacked into temporary files, each at most once and when first asked for; a context manager."""
 
-    def __init__(self, layout: Layout, limit: int | None) -> None:
+    def __init__(self, layout: Layout, limit: int | None, scratch: str | None) -> None:
         self._layout = layout
         self._limit = limit
+        self._scratch = scratch
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._paths: dict[Digest, bytes] = {}
         self._lock = threading.Lock()
@@ -218,7 +219,7 @@ class LayerFiles:
                 return layer.region.path
             with _failing(f"cannot unpack {layer.where}"):
                 if self._folder is None:
-                    self._folder = tempfile.TemporaryDirectory(prefix="oe-oci-")
+                    self._folder = tempfile.TemporaryDirectory(prefix="oe-oci-", dir=self._scratch)
                 name = os.path.join(self._folder.name, diff_id.hex)
                 with open(name, "wb", buffering=PIECE) as file:
                     file.writelines(layer.plain)
@@ -246,11 +247,12 @@ class ImageTree(NamedTuple):
 
 @contextlib.contextmanager
 def image_tree(
-    layout: Layout, image: Image, *, limit: int | None = None, copy: Copy | None = None
+    layout: Layout, image: Image, *, limit: int | None = None, copy: Copy | None = None, scratch: str | None = None
 ) -> Iterator[ImageTree]:
     """Read an image's layers from the base up; a context manager, as contents are unpacked when they are asked for.
 
-    `copy(descriptor)` opens what gets a layer's blob in the same pass; left with an error it must drop what it got.
+    Temporary files lie in the folder `scratch` where given. `copy(descriptor)` opens what gets a layer's blob in the
+    same pass; left with an error it must drop what it got.
 
     Raises:
         InputError: a layer is not what the image says, or is damaged or hostile.
@@ -258,7 +260,7 @@ def image_tree(
     """
     tree = Tree({"": Entry(DIRECTORY, 0o755)})
     layers: list[StoredLayer] = []
-    with LayerFiles(layout, limit) as files:
+    with LayerFiles(layout, limit, scratch) as files:
         for number, created_by in enumerate(_history(layout, image)):
             descriptor, diff_id = image.layers[number], image.diff_ids[number]
             file = LayerFile(files, number, descriptor, diff_id)

@@ -120,11 +120,13 @@ def _listed(folder: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_layout(path: str, *, limit: int | None = None, strict: bool = True) -> Iterator[Layout]:
+def open_layout(
+    path: str, *, limit: int | None = None, strict: bool = True, scratch: str | None = None
+) -> Iterator[Layout]:
     """Open a layout directory, or an archive of one (compressed or not); a context manager.
 
-    A compressed archive is unpacked into a temporary file first, to at most `limit` bytes. Unless `strict`, whatever
-    looks like a layout is opened as far as it can be read.
+    A compressed archive is unpacked into a temporary file first, in the folder `scratch` where given, to at most
+    `limit` bytes. Unless `strict`, whatever looks like a layout is opened as far as it can be read.
 
     Raises:
         InputError: there is no layout, the archive is damaged, or it is another kind of archive.
@@ -138,15 +140,18 @@ def open_layout(path: str, *, limit: int | None = None, strict: bool = True) -> 
             if not strict and not {*_MARKS} & {*layout.names()}:
                 raise InputError(f"{path}: holds no OCI image layout (no oci-layout file)")
         else:
-            layout = stack.enter_context(_open_archive(path, limit, strict=strict))
+            layout = stack.enter_context(_open_archive(path, limit, scratch, strict=strict))
         if strict:
             _check_version(layout)
         yield layout
 
 
 @contextlib.contextmanager
-def uncompressed(path: str, *, limit: int | None = None) -> Iterator[Region]:
-    """The bytes of an archive without compression: the file itself, or a temporary one that goes with the context."""
+def uncompressed(path: str, *, limit: int | None = None, scratch: str | None = None) -> Iterator[Region]:
+    """The bytes of an archive without compression: the file itself, or a temporary one that goes with the context.
+
+    The temporary file lies in the folder `scratch` where given, else where the system has such files.
+    """
     with contextlib.ExitStack() as stack:
         try:
             facts = os.stat(path)
@@ -164,15 +169,15 @@ def uncompressed(path: str, *, limit: int | None = None) -> Iterator[Region]:
             return
         most = decompress.limit_for(size, limit)
         try:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-"))
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", dir=scratch))
             name = os.path.join(folder, "archive.tar")
             with open(name, "wb") as sink:
                 sink.writelines(decompress.decompress(pieces(region), compression, path, limit=most))
             size = os.stat(name).st_size
         except OSError as error:
             raise ToolError(
-                f"cannot unpack {path} into {tempfile.gettempdir()}: {error.strerror}",
-                hint="free some space there, or set TMPDIR to another directory",
+                f"cannot unpack {path} into {scratch or tempfile.gettempdir()}: {error.strerror}",
+                hint="free some space there" + ("" if scratch else ", or set TMPDIR to another directory"),
             ) from error
         yield Region(os.fsencode(name), 0, size)
 
@@ -193,12 +198,12 @@ def _archive_files(plain: Region, where: str) -> Iterator[tuple[str, Region]]:
 
 
 @contextlib.contextmanager
-def _open_archive(path: str, limit: int | None, *, strict: bool) -> Iterator[Layout]:
+def _open_archive(path: str, limit: int | None, scratch: str | None, *, strict: bool) -> Iterator[Layout]:
     files: dict[str, Region] = {}
     damage = ""
     with contextlib.ExitStack() as stack:
         try:
-            plain = stack.enter_context(uncompressed(path, limit=limit))
+            plain = stack.enter_context(uncompressed(path, limit=limit, scratch=scratch))
             files.update(_archive_files(plain, path))
         except InputError as error:
             if strict:

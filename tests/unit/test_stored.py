@@ -335,7 +335,7 @@ def test_an_uncompressed_layer_is_read_where_it_lies(tmp_path, monkeypatch):
 def test_no_room_to_unpack(tmp_path, monkeypatch):
     found, image = image_in(layout(tmp_path / "a", layer(HELLO)))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    with LayerFiles(found, None) as files, pytest.raises(ToolError, match=r"cannot unpack .*No such file"):
+    with LayerFiles(found, None, None) as files, pytest.raises(ToolError, match=r"cannot unpack .*No such file"):
         files.path(image.layers[0], image.diff_ids[0])
 
 
