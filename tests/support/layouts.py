@@ -268,7 +268,7 @@ def docker_manifest(files: Files, edit: Edit = keep) -> Files:
     for made in files.images:
         entry = {
             "Config": blob_name(made["manifest"]["config"]["digest"]),
-            "RepoTags": [made["descriptor"]["annotations"][FULL_NAME]],
+            "RepoTags": [made["descriptor"].get("annotations", {}).get(FULL_NAME, "localhost/app:1.0")],
             "Layers": [blob_name(part["digest"]) for part in made["manifest"]["layers"]],
         }
         edit(entry)
