@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .oci.layout import find_image, images, open_layout, read_image
 from .oci.spec import FULL_NAME, LAYER_TYPES, Platform, as_list, as_object, as_text, as_texts
-from .render import size, table
 from .stored import layer_facts
+from .tables import size, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -13,14 +13,15 @@ import re
 from typing import TYPE_CHECKING, Callable
 
 from . import decompress
+from .architectures import ARCHITECTURES, architecture
 from .changeset import OPAQUE, WHITEOUT, Changeset, apply_changeset
-from .configure.platforms import ARCHITECTURES, architecture
 from .content import pieces
 from .errors import InputError
 from .oci.layout import Image, images, open_layout, read_image, tagged
 from .oci.spec import (
+    CONFIG,
+    DOCKER_CONFIG,
     DOCKER_INDEX,
-    DOCKER_MANIFEST,
     FULL_NAME,
     INDEX,
     LAYER,
@@ -75,45 +76,22 @@ def lint_layout(path: str, tag: str | None = None, *, limit: int | None = None) 
     with open_layout(path, limit=limit, strict=False) as layout:
         if layout.damage:
             add("unreadable", path, within(InputError(layout.damage), path))
-        if not layout.names():
-            return found
-        _lint_files(layout, add)
-        entries: list[tuple[str, Descriptor]] = []
-        chosen: list[tuple[str, Descriptor]] = []
-        try:
-            entries = _entries(layout)
-            chosen = images(layout)
-        except InputError as error:
-            add("unreadable", path, within(error, path))
-        if tag is not None and chosen:
-            chosen = tagged(path, chosen, tag)
-            digests = [descriptor.digest for _, descriptor in chosen]
-            entries = [(place, entry) for place, entry in entries if entry.digest in digests]
-        elif len(entries) > 1:
-            message = f"has {len(entries)} entries; podman and skopeo refuse that where no tag is given"
-            add("several-images", "index.json", message)
-        for place, entry in entries:
-            _lint_names(entry, place, add)
-        for _, descriptor in chosen:
-            _lint_platform(descriptor.platform, f"descriptor of {descriptor.digest}", add)
-        for descriptor in {descriptor.digest: descriptor for _, descriptor in chosen}.values():
-            _lint_image(layout, descriptor, limit, add)
+        if layout.names():
+            _lint_files(layout, add)
+            for descriptor in _lint_index(layout, tag, add):
+                _lint_image(layout, descriptor, limit, add)
     return list(dict.fromkeys(found))
 
 
 def _lint_files(layout: Layout, add: _Add) -> None:
     names = layout.names()
     if "oci-layout" not in names:
-        add("no-oci-layout", layout.where, "there is no oci-layout file; containerd and umoci refuse that")
+        add("no-oci-layout", "oci-layout", "is missing; containerd and umoci refuse that")
     if layout.top:
-        message = (
-            f"the layout is in the directory {layout.top} of the archive; docker, podman and containerd refuse that"
-        )
+        message = f"the layout is in the archive's directory {layout.top}; docker, podman and containerd refuse that"
         add("top-directory", layout.where, message)
     if layout.archived and "manifest.json" not in names:
-        add(
-            "no-docker-manifest", layout.where, "the archive has no manifest.json; `docker load` before 29 refuses that"
-        )
+        add("no-docker-manifest", layout.where, "has no manifest.json; `docker load` before Docker 29 refuses that")
     if "manifest.json" in names:
         _lint_docker_manifest(layout, add)
 
@@ -135,18 +113,45 @@ def _lint_docker_manifest(layout: Layout, add: _Add) -> None:
                 add("repo-tags", where, f"RepoTags: docker refuses {text!r:.160}; write NAME:TAG, NAME in lower case")
 
 
+def _lint_index(layout: Layout, tag: str | None, add: _Add) -> list[Descriptor]:
+    """Judge index.json; the manifests of the images meant, each once."""
+    entries: list[tuple[str, Descriptor]] = []
+    chosen: list[tuple[str, Descriptor]] = []
+    try:
+        entries = _entries(layout)
+        chosen = [(name, descriptor) for name, descriptor in images(layout) if not _is_artifact(layout, descriptor)]
+    except InputError as error:
+        add("unreadable", layout.where, within(error, layout.where))
+    if tag is None and len(entries) > 1:
+        # Whatever they are: podman and skopeo count before they look.
+        message = f"has {len(entries)} entries; podman and skopeo refuse that where no tag is given"
+        add("several-images", "index.json", message)
+    if tag is not None and chosen:
+        chosen = tagged(layout.where, chosen, tag)
+    found = {descriptor.digest: descriptor for _, descriptor in chosen}
+    for place, entry in entries:
+        if entry.digest in found or entry.media_type in (INDEX, DOCKER_INDEX):
+            _lint_names(entry, place, add)
+    for _, descriptor in chosen:
+        _lint_platform(descriptor.platform, f"descriptor of {descriptor.digest}", add)
+    return list(found.values())
+
+
 def _entries(layout: Layout) -> list[tuple[str, Descriptor]]:
-    """The images of index.json itself, each with its place."""
+    """What index.json itself lists, each with its place."""
     index = parse_json(layout.document("index.json"), f"{layout.where}: index.json")
     values = as_list(index, "manifests", f"{layout.where}: index.json")
     places = [f"index.json: manifests[{number}]" for number in range(len(values))]
-    entries = [(place, Descriptor.from_json(value, place)) for place, value in zip(places, values)]
-    return [(place, entry) for place, entry in entries if _is_image(entry)]
+    return [(place, Descriptor.from_json(value, place)) for place, value in zip(places, values)]
 
 
-def _is_image(entry: Descriptor) -> bool:
-    known = entry.media_type in (MANIFEST, DOCKER_MANIFEST, INDEX, DOCKER_INDEX, "")
-    return known and (entry.platform is None or entry.platform.os != "unknown")
+def _is_artifact(layout: Layout, descriptor: Descriptor) -> bool:
+    try:
+        config = parse_json(layout.verified(descriptor), str(descriptor.digest)).get("config")
+    except InputError:
+        return False
+    kind = config.get("mediaType") if isinstance(config, dict) else None
+    return isinstance(kind, str) and kind not in (CONFIG, DOCKER_CONFIG)
 
 
 def _lint_names(entry: Descriptor, place: str, add: _Add) -> None:
@@ -181,8 +186,6 @@ def _lint_image(layout: Layout, descriptor: Descriptor, limit: int | None, add: 
         image = read_image(layout, descriptor)
     except InputError as error:
         add("unreadable", str(descriptor.digest), within(error, layout.where))
-        return
-    if not image.config:
         return
     _lint_config(image, add)
     if len(image.layers) > MOST_LAYERS:

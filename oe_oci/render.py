@@ -1,39 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Reports as text for people: aligned tables, sizes in decimal units."""
+"""Reports of builds and plans as text for people."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from .tables import size, table
 
+if TYPE_CHECKING:
     from .preview import Preview
     from .report import BuildReport
-
-
-def size(count: int) -> str:
-    """A number of bytes as people read it: `999 B`, `1.5 kB`, `23.0 MB`."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 999.95 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns under their headings; those whose heading begins with `>` are aligned to the right."""
-    names = [name.lstrip(">") for name in head]
-    widths = [max(len(row[number]) for row in [names, *rows]) for number in range(len(head))]
-    lines = []
-    for row in [names, *rows]:
-        cells = [
-            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
-            for cell, width, name in zip(row, widths, head)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def build_text(report: BuildReport, deploy_dir: str) -> str:

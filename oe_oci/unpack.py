@@ -20,8 +20,8 @@ from .confined import Place, placing
 from .content import Stored
 from .errors import InputError, ToolError
 from .oci.layout import find_image, open_layout, read_image
-from .render import size
 from .stored import LayerFile, image_tree, read_layer
+from .tables import size
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, encode, shown
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ _NUMBER_LIMIT = 1 << 63  # of any number, either way, as the kernel's own
 _DECIMAL = re.compile(rb"(-?[0-9]{1,19})(?:\.([0-9]*))?")
 _KINDS = {b"0": tree.FILE, b"\0": tree.FILE, b"7": tree.FILE, b"2": tree.SYMLINK, b"3": tree.CHAR, b"4": tree.BLOCK,
           b"5": tree.DIRECTORY, b"6": tree.FIFO}  # fmt: skip
+_PATH_LIMIT = 32 << 10  # no file system has such; each of its components would be a directory of the tree
 _XATTR = b"SCHILY.xattr."
 
 
@@ -117,7 +118,8 @@ class Archive:
             elif kind == b"K":
                 long_link = self._extension(block).rstrip(b"\0")
             elif kind != b"V":
-                return self._member(block, {**self._global, **records}, long_name, long_link)
+                extended = {**self._global, **records} if self._global else records
+                return self._member(block, extended, long_name, long_link)
             else:
                 self._begin(self._number(block[124:136]))
 
@@ -191,7 +193,8 @@ class Archive:
         kind = _KINDS.get(flag, "")
         if kind == tree.FILE and name.endswith(b"/"):
             kind = tree.DIRECTORY
-        self._refuse(name, flag, extended)
+        if extended or (not kind and flag != b"1"):
+            self._refuse(name, flag, extended)
         path = self._path(name)
         if not path and kind != tree.DIRECTORY:
             raise self._fault(f"{decode(name)!r} names the root, which is a directory")
@@ -205,14 +208,14 @@ class Archive:
         return Member(path, entry, hardlink, self._stream.position, decode(name))
 
     def _refuse(self, name: bytes, flag: bytes, extended: dict[bytes, bytes]) -> None:
-        shown = tree.shown(decode(name).lstrip("/"))
+        where = f"{self._where}: {tree.shown(decode(name).lstrip('/'))}"
         if flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in extended):
-            raise InputError(f"{self._where}: {shown}: sparse members are not read", hint="make it without --sparse")
+            raise InputError(f"{where}: sparse members are not read", hint="make it without --sparse")
         if flag not in _KINDS and flag != b"1":
-            raise InputError(f"{self._where}: {shown}: unknown type of member {flag!r}")
+            raise InputError(f"{where}: unknown type of member {flag!r}")
         if self._whole and any(key.startswith(b"SCHILY.acl.") for key in extended):
             raise InputError(
-                f"{self._where}: {shown}: has an access control list as text, which a layer can not hold",
+                f"{where}: has an access control list as text, which a layer can not hold",
                 hint="make the archive with --xattrs and without --acls",
             )
 
@@ -258,6 +261,8 @@ class Archive:
         text = decode(name)
         if not text or "\0" in text:
             raise self._fault(f"a name is empty or holds a NUL: {text[:80]!r}")
+        if len(text) > _PATH_LIMIT:
+            raise InputError(f"{self._where}: {text[:80]!r}…: a path of more than {_PATH_LIMIT} characters")
         if text.startswith("/") and self._whole:
             raise InputError(
                 f"{self._where}: {text[:200]!r}: absolute path in an archive",

@@ -9,31 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..architectures import ARCHITECTURES, architecture
 from ..errors import nearest
 from ..oci.spec import Platform
 from .settings import quoted, wrong
 
 if TYPE_CHECKING:
     from .settings import Settings
-
-ARCHITECTURES = (
-    *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"),
-    *("ppc64", "ppc64le", "riscv64", "s390x"),
-)
-
-# Words of TARGET_ARCH and of `uname -m`. The big-endian kinds of arm have no word of Go's, so they are not here.
-_WORDS = (
-    (r"i[3-6]86|x86", "386"),
-    (r"x86[_-]64", "amd64"),
-    (r"arm(v[4-8].*)?", "arm"),
-    (r"aarch64", "arm64"),
-    (r"mips(64|isa64r6)(r6)?el", "mips64le"),
-    (r"mips64(r6)?|mipsisa64r6", "mips64"),
-    (r"mipsel", "mipsle"),
-    (r"p(ower)?pc64(le|el)", "ppc64le"),
-    (r"p(ower)?pc64", "ppc64"),
-    (r"loongarch64", "loong64"),
-)
 
 # What `uname -m` says, in Yocto's words: TARGET_ARCH and TUNE_FEATURES.
 _MACHINES = (
@@ -45,13 +27,6 @@ _MACHINES = (
     (r"ppc64le", "powerpc64le", ""),
     (r"ppc64", "powerpc64", ""),
 )
-
-
-def architecture(word: str) -> str:
-    """Go's word for an architecture by any of its names; empty where there is none."""
-    if word in ARCHITECTURES:
-        return word
-    return next((found for pattern, found in _WORDS if re.fullmatch(pattern, word)), "")
 
 
 def target_of(machine: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.user import run_as_user
 
 from oe_oci import bbconf
 from oe_oci.bbconf import Location, expand, read_conf
@@ -219,11 +220,18 @@ def test_unreadable_files(tmp_path):
     assert fault(str(large)) == (Fault(str(large), "the file is too large for a configuration"),)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_file_without_permission(read, faults, tmp_path):
-    read("", x_inc="")
+def test_file_without_permission(tmp_path):
+    (tmp_path / "image.conf").write_text("include x.inc\n")
+    (tmp_path / "x.inc").write_text("")
     (tmp_path / "x.inc").chmod(0)
-    assert faults("include x.inc\n") == [("image.conf:1", "x.inc can not be read: permission denied", "")]
+    imports = "from oe_oci.bbconf import read_conf\nfrom oe_oci.errors import ConfigError"
+    code = """
+os.chdir(sys.argv[1])
+try: read_conf("image.conf", defaults={})
+except ConfigError as error: print(error)
+"""
+    said = run_as_user(imports, code, tmp_path, within=tmp_path)
+    assert said == "image.conf:1: x.inc can not be read: permission denied\n"
 
 
 # -- inline Python

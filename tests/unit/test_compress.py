@@ -121,9 +121,14 @@ class FullDisk(io.BytesIO):
 @pytest.mark.parametrize("compression", [GZIP[0], *ZSTD, Compression("none", 0, "auto")], ids=str)
 def test_a_full_disk_ends_it(compression):
     data = random.Random(3).randbytes(8 * MIB)
-    with pytest.raises(OSError, match="No space"), BlobWriter(FullDisk(), choose(compression), 2, len(data)) as blob:
-        blob.write(data)
-        blob.finish()
+
+    def write():
+        with BlobWriter(FullDisk(), choose(compression), 2, len(data)) as blob:
+            blob.write(data)
+            blob.finish()
+
+    with pytest.raises(OSError, match="No space"):
+        write()
 
 
 def test_a_program_that_fails_is_told_of(tmp_path, monkeypatch):

@@ -125,9 +125,8 @@ def test_what_is_cleared_is_gone():
 
 
 def test_lists_are_merged_and_the_new_value_wins():
-    found = running(
-        INHERITED, env=(("B", "2"), ("A", "9")), ports=("53/udp",), volumes=("/w",), labels=(("base", "2"), ("auto", "u"))
-    )
+    labels = (("base", "2"), ("auto", "u"))
+    found = running(INHERITED, env=(("B", "2"), ("A", "9")), ports=("53/udp",), volumes=("/w",), labels=labels)
     assert found["Env"] == ["A=9", "PATH=/p", "B=2"]
     assert found["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
     assert found["Volumes"] == {"/v": {}, "/w": {}}

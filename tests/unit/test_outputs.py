@@ -82,7 +82,7 @@ def test_the_umask_reaches_no_output(tmp_path):
         run(tmp_path)
     finally:
         os.umask(old)
-    for folder, folders, files in os.walk(tmp_path / "deploy" / "app-oci"):
+    for folder, _folders, files in os.walk(tmp_path / "deploy" / "app-oci"):
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o755
         assert {stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) for name in files} <= {0o644}
     assert stat.S_IMODE(os.stat(tmp_path / "deploy" / "app-oci.tar").st_mode) == 0o644

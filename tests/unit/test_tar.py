@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,10 @@ from support.trees import device, directory, fifo, file, link
 
 from oe_oci import tar
 from oe_oci.stream import PieceStream
-from oe_oci.tree import Entry
 from oe_oci.untar import Archive
+
+if TYPE_CHECKING:
+    from oe_oci.tree import Entry
 
 
 def read(path: str, entry: Entry, hardlink: str | None = None) -> tarfile.TarInfo:
