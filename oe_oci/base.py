@@ -58,7 +58,10 @@ def open_base(
             copy = None if blobs is None else lambda descriptor: _copied(blobs, descriptor)
             tree = stack.enter_context(image_tree(layout, image, limit=limit, copy=copy, scratch=scratch)).tree
         except InputError as error:
-            raise InputError(f"OCI_BASE_IMAGE '{ref.written}': {error.message}", hint=error.hint) from error
+            hint = error.hint
+            if not os.path.lexists(ref.path) and "/" not in ref.written:
+                hint = f"build the recipe {ref.written} first; a path begins with '/', './' or '../'"
+            raise InputError(f"OCI_BASE_IMAGE '{ref.written}': {error.message}", hint=hint) from error
         yield Base(image, tree)
 
 

@@ -61,6 +61,8 @@ def read_changeset(archive: Archive, where: str, lower: Tree, locate: Locate | N
     removed: list[str] = []
     opaque: list[str] = []
     for member in archive:
+        if member.raw.startswith("/"):
+            raise InputError(f"{where}: {shown(member.path)}: written as an absolute path, which a layer must not hold")
         directory, _, name = member.path.rpartition("/")
         if name == OPAQUE:
             opaque.append(directory)

@@ -31,7 +31,7 @@ class PathsLayer(NamedTuple):
 class HostLayer(NamedTuple):
     """A layer of the build host's files.
 
-    Sources are absolute paths of the host; `written` is how the configuration names them. A destination that ends
+    Sources are absolute paths of the host; `written` is how the configuration names the source. A destination that ends
     with `/` is the directory to put the source into.
     """
 

@@ -12,7 +12,16 @@ from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer, Roo
 from .content import Content, content_digest
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
-from .populate import Stack, Wanted, apply_rules, want_host, want_paths, want_rootfs
+from .populate import (
+    Stack,
+    Wanted,
+    apply_rules,
+    missing_paths,
+    missing_sources,
+    want_host,
+    want_paths,
+    want_rootfs,
+)
 from .tree import Source, Tree
 
 if TYPE_CHECKING:
@@ -35,6 +44,9 @@ def plan_layers(config: Config, base: Tree, rootfs: Source | None) -> Iterator[P
         InputError: what a layer takes in can not be used.
         ToolError: a file can not be read.
     """
+    faults = [fault for spec in config.layers for fault in _missing(spec, rootfs)]
+    if faults:
+        raise ConfigError(faults)
     tree = Tree(base.entries)
     stack = Stack(tree, base.entries)
     same = _Same()
@@ -76,6 +88,12 @@ def _want(spec: LayerSpec, config: Config, rootfs: Source | None, stack: Stack) 
         return want_paths(spec, rootfs, stack)
     assert isinstance(spec, RootfsLayer), spec
     return want_rootfs(rootfs, stack)
+
+
+def _missing(spec: LayerSpec, rootfs: Source | None) -> list[Fault]:
+    if isinstance(spec, HostLayer):
+        return missing_sources(spec)
+    return missing_paths(spec, rootfs) if isinstance(spec, PathsLayer) and rootfs is not None else []
 
 
 class _Same:

@@ -54,23 +54,15 @@ def want_rootfs(rootfs: Source, stack: Stack) -> Wanted:
 def want_paths(layer: PathsLayer, rootfs: Source, stack: Stack) -> Wanted:
     """Paths of the rootfs with all below them, and the directories and links that lead to them.
 
-    The path `/` alone also removes what layers of this image put there and the rootfs lacks.
-
-    Raises:
-        ConfigError: a path is not in the rootfs; lists every one that is missing.
+    The path `/` alone also removes what layers of this image put there and the rootfs lacks. That the paths are there
+    has been seen to by `missing_paths`.
     """
     entries: dict[str, Entry] = {}
-    faults = []
     for path in layer.paths:
         found = resolve(rootfs, path)
-        if found.entry is None:
-            faults.append(_missing(layer, path, rootfs, found))
-            continue
         _take(entries, rootfs, found)
-        if found.entry.kind == SYMLINK and layer.kind == "directories":
+        if found.entry is not None and found.entry.kind == SYMLINK and layer.kind == "directories":
             _take(entries, rootfs, resolve(rootfs, path, follow=True))
-    if faults:
-        raise ConfigError(faults)
     placed = _at_real_places(stack.tree, entries)
     return Wanted(placed, _lacking(stack, placed) if layer.paths == ("/",) else ())
 
@@ -81,6 +73,21 @@ def _take(entries: dict[str, Entry], rootfs: Source, found: Resolved) -> None:
         assert entry is not None
         entries.setdefault(path, entry)
     entries.update(rootfs.walk(found.path))
+
+
+def missing_paths(layer: PathsLayer, rootfs: Source) -> list[Fault]:
+    """What of a layer's paths is not in the rootfs."""
+    found = [(path, resolve(rootfs, path)) for path in layer.paths]
+    return [_missing(layer, path, rootfs, resolved) for path, resolved in found if resolved.entry is None]
+
+
+def missing_sources(layer: HostLayer) -> list[Fault]:
+    """What of a layer's sources is not on the host."""
+    return [
+        Fault("OCI_LAYERS", f"layer '{layer.name}': '{copy.written}': there is no {copy.source}")
+        for copy in layer.copies
+        if not os.path.exists(copy.source)
+    ]
 
 
 def _missing(layer: PathsLayer, path: str, rootfs: Source, found: Resolved) -> Fault:
@@ -103,30 +110,28 @@ def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int]
     Missing directories on the way are made, 0755 and root's. With `owner` None files keep theirs.
 
     Raises:
-        ConfigError: a source is missing or a destination can not be; lists every fault.
+        ConfigError: a destination can not be; lists every one.
     """
     upper = _Overlay(stack.tree)
     faults = []
     for copy in layer.copies:
-        where = f"layer '{layer.name}': '{copy.written}'"
         source = Directory(copy.source, "host", lambda _mtime: epoch, owner)
-        top = source.entry("")
-        if top is None:
-            faults.append(Fault("OCI_LAYERS", f"{where}: there is no {copy.source}"))
-            continue
         target = copy.destination.strip("/")
         if copy.destination.endswith("/"):
             target = join(target, os.path.basename(copy.source.rstrip("/")))
-        fault = _copy(upper, source, top, target, epoch)
+        fault = _copy(upper, source, target, epoch)
         if fault:
-            faults.append(Fault("OCI_LAYERS", f"{where}: {fault}"))
+            faults.append(Fault("OCI_LAYERS", f"layer '{layer.name}': '{copy.written}:{copy.destination}': {fault}"))
     if faults:
         raise ConfigError(faults)
     return Wanted(_at_real_places(stack.tree, upper.entries))
 
 
-def _copy(upper: _Overlay, source: Directory, top: Entry, target: str, epoch: int) -> str:
+def _copy(upper: _Overlay, source: Directory, target: str, epoch: int) -> str:
     """Put a source at its target; returns what is wrong with that, or nothing."""
+    top = source.entry("")
+    if top is None:
+        return "neither a file nor a directory"
     up = resolve(upper, parent(target), follow=True)
     if up.entry is not None and up.entry.kind != DIRECTORY:
         return f"{shown(up.path)} is no directory"

@@ -38,12 +38,14 @@ def open_rootfs(
     `limit` bytes.
 
     Raises:
-        InputError: the archive is damaged or hostile.
-        ToolError: there is nothing at `path`, or it can not be read.
+        InputError: there is nothing at `path`, or an archive that is damaged or hostile.
+        ToolError: it can not be read.
     """
     if os.path.isdir(path):
         yield Directory(path, "rootfs", lambda mtime: rootfs_time(epoch, mtime))
         return
+    if not os.path.lexists(path):
+        raise InputError(f"IMAGE_ROOTFS: there is no {path}", hint="give --rootfs DIR or TAR, or set IMAGE_ROOTFS")
     with uncompressed(path, limit=limit, scratch=scratch) as plain:
         yield _read_archive(plain, path, epoch)
 

@@ -12,7 +12,16 @@ from oe_oci.config import HostCopy, HostLayer, PathRule, PathsLayer
 from oe_oci.content import content_digest
 from oe_oci.delta import apply, diff
 from oe_oci.errors import ConfigError, InputError
-from oe_oci.populate import Stack, Wanted, apply_rules, want_host, want_paths, want_rootfs
+from oe_oci.populate import (
+    Stack,
+    Wanted,
+    apply_rules,
+    missing_paths,
+    missing_sources,
+    want_host,
+    want_paths,
+    want_rootfs,
+)
 from oe_oci.tree import Tree
 
 EMPTY = Stack(Tree(), {})
@@ -74,9 +83,8 @@ def test_links_never_lead_out_of_the_rootfs():
 
 
 def test_every_missing_path_is_named_with_the_nearest():
-    with pytest.raises(ConfigError) as caught:
-        want_paths(paths("/etc/shp/conf", "/usr/bin/busybix", "/opt/loop/x"), ROOTFS, EMPTY)
-    assert str(caught.value) == (
+    faults = missing_paths(paths("/etc/shp/conf", "/etc/shop", "/usr/bin/busybix", "/opt/loop/x"), ROOTFS)
+    assert "\n".join(map(str, faults)) == (
         "OCI_LAYERS: layer 'app': '/etc/shp/conf' is not in the rootfs\n  did you mean /etc/shop?\n"
         "OCI_LAYERS: layer 'app': '/usr/bin/busybix' is not in the rootfs\n  did you mean /usr/bin/busybox?\n"
         "OCI_LAYERS: layer 'app': '/opt/loop/x' is not in the rootfs\n  /opt/loop is a link that leads to no directory"
@@ -132,7 +140,7 @@ def host(tmp_path):
 
 
 def host_layer(*copies: tuple[object, str]) -> HostLayer:
-    return HostLayer("certs", tuple(HostCopy(str(source), target, f"{source}:{target}") for source, target in copies))
+    return HostLayer("certs", tuple(HostCopy(str(source), target, str(source)) for source, target in copies))
 
 
 def wanted_host(layer, lower=None, owner=(0, 0)):
@@ -184,11 +192,13 @@ def test_a_given_owner_and_the_hosts_own(host):
 
 def test_every_fault_of_host_copies_is_named(host):
     lower = tree(etc__ssl=directory(), file=b"")
-    layer = host_layer((host / "none", "/x"), (host / "ca.crt", "/etc/ssl"), (host / "ca.crt", "/file/x"))
+    layer = host_layer((host / "ca.crt", "/etc/ssl"), (host / "ca.crt", "/file/x"), ("/dev/log-none", "/x"))
+    (fault,) = missing_sources(layer)
+    assert str(fault) == "OCI_LAYERS: layer 'certs': '/dev/log-none': there is no /dev/log-none"
+    layer = layer._replace(copies=layer.copies[:2])
     with pytest.raises(ConfigError) as caught:
         wanted_host(layer, lower)
     assert str(caught.value).replace(str(host), "H") == (
-        "OCI_LAYERS: layer 'certs': 'H/none:/x': there is no H/none\n"
         "OCI_LAYERS: layer 'certs': 'H/ca.crt:/etc/ssl': /etc/ssl is a directory; "
         "write '/etc/ssl/' to put the file into it\n"
         "OCI_LAYERS: layer 'certs': 'H/ca.crt:/file/x': /file is no directory"
