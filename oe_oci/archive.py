@@ -43,7 +43,7 @@ def write_archive(
         for up in ancestors(name):
             if up:
                 entries[up] = Entry(DIRECTORY, 0o755, mtime=epoch)
-    size = len(tar.END) + sum(tar.member_size(*item) for item in entries.items())
+    size = len(tar.END) + sum(tar.member_size(*item) for item in entries.items()) if method.sized else 0
     try:
         with open(path, "wb") as file, BlobWriter(file, method, jobs, size) as blob:
             for name in sorted(entries, key=order):

@@ -28,7 +28,7 @@ class BlobWriter:
     """Collects raw bytes in blocks of 1 MiB, hashes and compresses them; a context manager.
 
     Blocks are cut by position alone, so the bytes written do not depend on the sizes of what is given. `size` is the
-    number of raw bytes that will come. The file is the caller's to open, close and remove.
+    number of raw bytes that will come, where the method is sized. The file is the caller's to open, close and remove.
     """
 
     def __init__(self, file: BinaryIO, method: Method, jobs: int, size: int) -> None:

@@ -47,12 +47,13 @@ class Method(NamedTuple):
     """A way to compress.
 
     `algorithm` is `gzip`, `zstd` or `none`; `identity` is all that determines the bytes besides the input; `start`
-    makes an encoder for a sink, a number of threads and the number of raw bytes that will come.
+    makes an encoder for a sink, a number of threads and, where it is `sized`, the number of raw bytes that will come.
     """
 
     algorithm: str
     identity: dict[str, Any]
     start: Callable[[Sink, int, int], Encoder]
+    sized: bool = False
 
 
 def choose(compression: Compression) -> Method:
@@ -102,7 +103,7 @@ def _pyzstd(level: int) -> Method | None:
     except ImportError:
         return None
     identity = {"name": "pyzstd", "version": pyzstd.zstd_version, "level": level}
-    return Method("zstd", identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, level, pyzstd))
+    return Method("zstd", identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, level, pyzstd), sized=True)
 
 
 def _zstd_program(level: int) -> Method | None:
@@ -111,7 +112,7 @@ def _zstd_program(level: int) -> Method | None:
     except ToolError:
         return None
     identity = {"name": "zstd", "version": said[-1] if said else "", "level": level}
-    return Method("zstd", identity, lambda sink, jobs, size: _ZstdProgram(sink, jobs, size, level))
+    return Method("zstd", identity, lambda sink, jobs, size: _ZstdProgram(sink, jobs, size, level), sized=True)
 
 
 _METHODS: dict[str, Callable[[int], Method | None]] = {

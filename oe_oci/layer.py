@@ -69,11 +69,12 @@ def write_layer(delta: Delta, folder: str, method: Method, *, jobs: int, epoch: 
         InputError: a file is not as it was scanned.
         ToolError: a file can not be read, or the disk is full.
     """
-    size = len(tar.END) + sum(tar.member_size(*member) for member in members(delta, epoch))
+    written = list(members(delta, epoch))
+    size = len(tar.END) + sum(tar.member_size(*member) for member in written) if method.sized else 0
     try:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix="layer-")
         with open(descriptor, "wb") as file, BlobWriter(file, method, jobs, size) as blob:
-            for member in members(delta, epoch):
+            for member in written:
                 tar.write_member(blob, *member)
             blob.write(tar.END)
             facts = blob.finish()

@@ -48,7 +48,11 @@ def write_member(sink: Sink, path: str, entry: Entry, hardlink: str | None = Non
 def member_size(path: str, entry: Entry, hardlink: str | None = None) -> int:
     """The bytes `write_member` writes."""
     data = entry.size if hardlink is None else 0
-    return len(header(path, entry, hardlink)) + data + padding(data)
+    # Most members need no records, which can be told without making the header.
+    names = (path + "./", entry.target, hardlink or "")
+    plain = all(name.isascii() and len(name) <= _NAME for name in names)
+    plain = plain and not entry.xattrs and max(entry.uid, entry.gid) <= _MAX_ID and entry.size <= _MAX_NUMBER
+    return (BLOCK_SIZE if plain else len(header(path, entry, hardlink))) + data + padding(data)
 
 
 def padding(size: int) -> int:

@@ -123,3 +123,26 @@ def test_any_name_reads_back(path):
     data = tar.header(path, file(b"")) + tar.END
     (member,) = Archive(PieceStream(iter([data])), "x", whole=True)
     assert member.path == path
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(
+    st.text(min_size=1, max_size=120).filter(lambda name: "\0" not in name),
+    st.integers(0, 1 << 23),
+    st.integers(0, 9000),
+)
+def test_the_size_of_a_member_is_known_before_it_is_written(path, uid, size):
+    entry = file(bytes(size), uid=uid)
+    sink = []
+
+    class Sink:
+        write = sink.append
+
+        def views(self, count):
+            view = bytearray(count)
+            yield memoryview(view)
+            sink.append(bytes(view))
+
+    tar.write_member(Sink(), path, entry)
+    assert tar.member_size(path, entry) == sum(map(len, sink))
+    assert tar.member_size(path, entry, path) == len(tar.header(path, entry, path))
