@@ -18,6 +18,7 @@ from .changeset import OPAQUE, WHITEOUT, Changeset, apply_changeset
 from .content import pieces
 from .errors import InputError
 from .oci.layout import Image, images, open_layout, read_image, tagged
+from .oci.rehash import within
 from .oci.spec import (
     CONFIG,
     DOCKER_CONFIG,
@@ -34,7 +35,7 @@ from .oci.spec import (
     as_object,
     parse_json,
 )
-from .oci.verify import Violation, within
+from .oci.verify import Violation
 from .stream import PieceStream
 from .tree import DIRECTORY, SYMLINK, Entry, Tree, ancestors, join, parent, resolve, shown
 from .untar import Archive

@@ -7,7 +7,6 @@ consumers make of it (`lint`).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -16,9 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import decompress
 from ..content import pieces
 from ..errors import InputError
-from ..stream import PieceStream
-from ..untar import Archive
 from .layout import Layout, open_layout, tagged
+from .rehash import Tee, Unpacked, unpack_layer, within
 from .spec import (
     CONFIG,
     DOCKER_CONFIG,
@@ -37,7 +35,7 @@ from .spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from ..content import Region
 
@@ -72,70 +70,6 @@ def verify(path: str, tag: str | None = None, *, limit: int | None = None) -> li
         return list(dict.fromkeys(check.found))
 
 
-def within(error: InputError, where: str) -> str:
-    """An error's message without the place before it, which a violation names by itself."""
-    prefix = f"{where}: "
-    return error.message.removeprefix(prefix)
-
-
-class _Tee:
-    """Passes pieces on and hashes them on the way; keeps what is wrong with them where they end too early."""
-
-    def __init__(self, data: Iterator[Any], algorithm: str) -> None:
-        self._data = data
-        self._state = hashlib.new(algorithm)
-        self.fault: InputError | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            piece = next(self._data)
-        except InputError as error:
-            self.fault = error
-            raise
-        self._state.update(piece)
-        return piece
-
-    def finish(self) -> str:
-        """The digest of all there is, also of what nobody asked for."""
-        with contextlib.suppress(InputError):
-            for _ in self:
-                pass
-        return self._state.hexdigest()
-
-
-class _Unpacked(NamedTuple):
-    """What one pass over a layer's blob found: its digest, that of the tar in it, and what is wrong with each."""
-
-    stored: str
-    plain: str
-    compression: str
-    fault: str
-    tar_fault: str
-
-
-def _unpack(region: Region, where: str, algorithms: tuple[str, str], limit: int | None) -> _Unpacked:
-    stored = _Tee(pieces(region), algorithms[0])
-    first = next(stored, b"")
-    compression = decompress.detect(bytes(first[:8]))
-    most = decompress.limit_for(region.size, limit)
-    plain = _Tee(decompress.decompress(itertools.chain([first], stored), compression, where, limit=most), algorithms[1])
-    tar_fault = ""
-    try:
-        archive = Archive(PieceStream(plain), where)
-        for _ in archive:
-            pass
-        if not archive.marked:
-            tar_fault = "has no end mark; GNU tar and Python take it for a part of an archive"
-    except InputError as error:
-        tar_fault = within(error, where)
-    diff_id = plain.finish()
-    fault = within(plain.fault, where) if plain.fault else ""
-    return _Unpacked(stored.finish(), diff_id, compression, fault, "" if fault else tar_fault)
-
-
 class _Image(NamedTuple):
     platform: Platform | None
     config: str
@@ -150,7 +84,7 @@ class _Verifier:
         self._layout = layout
         self._limit = limit
         self._hashed: set[Digest] = set()
-        self._unpacked: dict[tuple[Digest, str], _Unpacked] = {}
+        self._unpacked: dict[tuple[Digest, str], Unpacked] = {}
         self._images: dict[Digest, _Image] = {}
         # By digest: the indexes that list it, and the names index.json gives it.
         self._parents: dict[Digest, set[Digest]] = {}
@@ -299,7 +233,7 @@ class _Verifier:
         at = str(layer.digest)
         key = layer.digest, diff_id.algorithm if diff_id else "sha256"
         if key not in self._unpacked:
-            self._unpacked[key] = _unpack(region, at, (layer.digest.algorithm, key[1]), self._limit)
+            self._unpacked[key] = unpack_layer(region, at, (layer.digest.algorithm, key[1]), self._limit)
         done = self._unpacked[key]
         self._compare(layer.digest, done.stored)
         expected = _COMPRESSIONS.get(media_type.rpartition("+")[2], decompress.NONE)
@@ -356,7 +290,7 @@ class _Verifier:
 
     def _hash(self, digest: Digest, region: Region) -> None:
         if digest not in self._hashed:
-            self._compare(digest, _Tee(pieces(region), digest.algorithm).finish())
+            self._compare(digest, Tee(pieces(region), digest.algorithm).finish())
 
     def _blob(self, descriptor: Descriptor, place: str) -> None:
         region = self._region(descriptor, place)

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "oe_oci"
 GROUPS = {
     "foundations": "(top) errors progress tables architectures stream content tree run",
     "trees from bytes": "decompress untar changeset scan confined",
-    "stored images": "oci oci.spec oci.layout oci.verify stored",
+    "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
     "what a layer holds": "rootfs base populate delta plan",
     "bytes from trees": "tar compress blob layer archive",
