@@ -116,7 +116,7 @@ def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int]
     faults = []
     for copy in layer.copies:
         source = Directory(copy.source, "host", lambda _mtime: epoch, owner)
-        target = copy.destination.strip("/")
+        target = "/".join(part for part in copy.destination.split("/") if part not in ("", "."))
         if copy.destination.endswith("/"):
             target = join(target, os.path.basename(copy.source.rstrip("/")))
         fault = _copy(upper, source, target, epoch)

@@ -167,6 +167,11 @@ def test_a_directory_of_the_host_becomes_the_destination(host):
     assert found["opt/data/l"].target == "sub/f"
 
 
+def test_the_root_takes_a_directory_in_or_becomes_it(host):
+    assert {"tree", "tree/sub/f"} <= set(wanted_host(host_layer((host / "tree", "/"))))
+    assert {"", "sub/f", "l"} == set(wanted_host(host_layer((host / "tree", "/.")))) - {"sub"}
+
+
 def test_a_source_that_is_a_link_is_followed(host):
     assert wanted_host(host_layer((host / "link.crt", "/ca")))["ca"].size == 4
 
