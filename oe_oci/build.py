@@ -50,7 +50,7 @@ def build(config: Config, options: Options) -> BuildReport:
         ToolError: the disk, a permission or a program failed. In each case the outputs are as they were.
     """
     refuse_packages(config)
-    method = choose(config.compression)
+    method, for_archives = choose(config.compression), archive_method(config)
     check_place(config.deploy_dir, config.names)
     with staging(config.deploy_dir, config.names.stem) as stage:
         layout = os.path.join(stage, "layout")
@@ -62,8 +62,8 @@ def build(config: Config, options: Options) -> BuildReport:
                 layers.append(_write(planned, layout, method, config, options))
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
-        archives = _archives(stage, image, config, options)
-        report = report._replace(archives=archives)
+        archives = _archives(stage, image, config, for_archives, options)
+        report = report._replace(archives=archives, archive_compressor=for_archives.identity)
         text = json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n"
         publish(stage, config.deploy_dir, config.names, archives, text.encode("utf-8", "backslashreplace"))
     return report
@@ -127,6 +127,7 @@ def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Met
         layers=tuple(layers),
         layout=layout_output(config.names).name,
         archives={},
+        archive_compressor={},
         notes=config.notes,
     )
     return report, image
@@ -144,11 +145,16 @@ def _write_layout(layout: str, image: NewImage, config: Config) -> None:
     )
 
 
-def _archives(stage: str, image: NewImage, config: Config, options: Options) -> dict[str, ArchiveFacts]:
+def archive_method(config: Config) -> Method:
+    """How archives are compressed: by the pinned compressor where it can."""
+    algorithm = {"": "none", "gz": "gzip", "zst": "zstd"}[config.archive_compression]
+    pinned = config.compression.compressor if config.compression.algorithm == algorithm else "auto"
+    return choose(Compression(algorithm, _ARCHIVE_LEVELS[algorithm], pinned))
+
+
+def _archives(stage: str, image: NewImage, config: Config, method: Method, options: Options) -> dict[str, ArchiveFacts]:
     if not config.archives:
         return {}
     options.status("archives")
-    algorithm = {"": "none", "gz": "gzip", "zst": "zstd"}[config.archive_compression]
-    method = choose(Compression(algorithm, _ARCHIVE_LEVELS[algorithm], "auto"))
     docker = make_docker_manifest(image, config.names)
     return write_archives(stage, config.names, docker, method, jobs=options.jobs, epoch=config.epoch or 0)

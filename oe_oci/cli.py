@@ -81,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of every command; the man page and the shells' completions are made from it."""
     parser = argparse.ArgumentParser(
         prog="oe-oci",
+        allow_abbrev=False,
         description="Builds multi-layer OCI container images from Yocto-style configuration.",
         epilog="Every command has --help with an example. Exit status: 0 done; 1 a bug; 2 the configuration, the "
         "arguments or the content of an input; 3 a tool, the disk or a permission; 4 verify, lint or diff found "
@@ -105,14 +106,21 @@ def _command(subparsers: Any, name: str, run: Any, summary: str, example: str) -
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example: {example}",
+        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument("--json", action="store_true", help="print JSON on standard output")
     level = parser.add_mutually_exclusive_group()
     level.add_argument(
-        "-q", "--quiet", dest="verbosity", action="store_const", const=-1, default=0, help="print errors only"
+        "-q",
+        "--quiet",
+        dest="verbosity",
+        action="store_const",
+        const=-1,
+        default=0,
+        help="print errors only, and JSON where asked for",
     )
-    level.add_argument("-v", "--verbose", dest="verbosity", action="count", help="print notes too")
+    level.add_argument("-v", "--verbose", dest="verbosity", action="count", help="print each step too")
     parser.add_argument(
         "--max-unpacked",
         metavar="SIZE",

@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that each starts fast.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,9 @@ from .errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterator
 
+    from .bbconf import Variables
     from .build import Options
     from .config import Config
 
@@ -38,11 +41,12 @@ def build(arguments: Namespace) -> int:
     from .build import host_paths
     from .render import build_text
 
-    config = _read_config(arguments.conf, arguments)
+    config, variables = _read_config(arguments.conf, arguments)
     sources = host_paths(config)
     if sources:
         LOG.warning("files of this host go into the image, which is then not the build's alone: %s", ", ".join(sources))
-    report = run_build(config, _options(arguments))
+    with _places(variables):
+        report = run_build(config, _options(arguments))
     _print(arguments, report.to_json(), build_text(report, config.deploy_dir))
     return 0
 
@@ -51,14 +55,15 @@ def plan(arguments: Namespace) -> int:
     from .preview import preview
     from .render import plan_text
 
-    config = _read_config(arguments.conf, arguments)
-    shown = preview(config, _options(arguments))
+    config, variables = _read_config(arguments.conf, arguments)
+    with _places(variables):
+        shown = preview(config, _options(arguments))
     _print(arguments, shown.to_json(), plan_text(shown))
     return 0
 
 
 def lint(arguments: Namespace) -> int:
-    if os.path.isfile(arguments.subject) and not _is_archive(arguments.subject):
+    if _is_configuration(arguments.subject):
         findings = _lint_configuration(arguments)
     else:
         from .lint import lint_layout
@@ -72,8 +77,9 @@ def _lint_configuration(arguments: Namespace) -> list[dict[str, str]]:
     from .preview import preview
 
     try:
-        config = _read_config(arguments.subject, arguments)
-        preview(config, _options(arguments))
+        config, variables = _read_config(arguments.subject, arguments)
+        with _places(variables):
+            preview(config, _options(arguments))
     except ConfigError as error:
         return [{"rule": "configuration", **fault._asdict()} for fault in error.faults]
     except InputError as error:
@@ -138,7 +144,7 @@ def _options(arguments: Namespace) -> Options:
     return Options(getattr(arguments, "jobs", None) or default_jobs(), arguments.limit, arguments.progress)
 
 
-def _read_config(path: str, arguments: Namespace) -> Config:
+def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
     from .bbconf import read_conf
     from .configure import command_line_defaults, configure
 
@@ -150,36 +156,52 @@ def _read_config(path: str, arguments: Namespace) -> Config:
         deploy_dir = os.path.abspath(arguments.deploy_dir)
         settings += [f"IMGDEPLOYDIR={deploy_dir}", f"DEPLOY_DIR_IMAGE={deploy_dir}"]
     variables = read_conf(path, defaults=defaults, settings=settings + arguments.settings)
-    config = configure(variables, folder=os.path.dirname(os.path.abspath(path)))
-    for note in config.notes:
-        LOG.info("%s", note)
-    return config
+    return configure(variables, folder=os.path.dirname(os.path.abspath(path))), variables
+
+
+@contextlib.contextmanager
+def _places(variables: Variables) -> Iterator[None]:
+    """Tells faults found while building where their variable was set, which only the front end knows."""
+    try:
+        yield
+    except ConfigError as error:
+        places = {fault.where: variables.location(fault.where) for fault in error.faults}
+        faults = [f._replace(where=f"{places[f.where]}: {f.where}") if places[f.where] else f for f in error.faults]
+        raise ConfigError(faults) from error
 
 
 def _image(text: str) -> tuple[str, str | None]:
-    """A layout's path and the tag after it, if any."""
-    if not os.path.lexists(text):
-        path, colon, tag = text.rpartition(":")
-        if colon and os.path.lexists(path):
-            return path, tag
-    return text, None
+    """A layout's path and the tag after it, if any. Both may hold a colon: the longest path that exists is meant."""
+    path, tag = text, None
+    while not os.path.lexists(path):
+        path, colon, more = path.rpartition(":")
+        if not colon:
+            return text, None
+        tag = more if tag is None else f"{more}:{tag}"
+    return path, tag
 
 
-def _is_archive(path: str) -> bool:
+def _is_configuration(path: str) -> bool:
+    """Whether a path is to be read as image.conf and not as a layout or archive."""
     from .decompress import NONE, detect
 
+    if path.endswith(".conf") or not os.path.isfile(path):
+        return path.endswith(".conf")
     with open(path, "rb") as file:
         head = file.read(512)
-    return detect(head) != NONE or head[257:262] == b"ustar"
+    return detect(head) == NONE and head[257:262] != b"ustar"
 
 
 def _print(arguments: Namespace, value: Any, text: str) -> None:
     if arguments.json:
         text = json.dumps(value, indent=2, ensure_ascii=False)
+    elif arguments.verbosity < 0:
+        return
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 
 def _print_findings(arguments: Namespace, findings: list[dict[str, str]]) -> int:
     lines = [": ".join(f[key] for key in ("rule", "where", "message") if f.get(key)) for f in findings]
+    lines = [line + (f"\n  {finding['hint']}" if finding.get("hint") else "") for line, finding in zip(lines, findings)]
     _print(arguments, findings, "\n".join(lines) if lines else "nothing found")
     return FOUND if findings else 0

@@ -85,7 +85,7 @@ class ImageDiff(NamedTuple):
             "empty": self.empty,
             "before": _side_json(self.before),
             "after": _side_json(self.after),
-            "layers": [{**layer._asdict(), "diff_id": str(layer.diff_id)} for layer in self.layers],
+            "layers": [_layer_json(layer) for layer in self.layers],
             "files": {
                 "added": [{"path": shown(path), **_entry_json(entry)} for path, entry in self.added],
                 "removed": [{"path": shown(path), **_entry_json(entry)} for path, entry in self.removed],
@@ -97,6 +97,10 @@ class ImageDiff(NamedTuple):
             "config": [value._asdict() for value in self.config],
             "annotations": [value._asdict() for value in self.annotations],
         }
+
+
+def _layer_json(layer: LayerChange) -> dict[str, Any]:
+    return {"diffId": str(layer.diff_id), "before": layer.before, "after": layer.after}
 
 
 def _side_json(side: Side) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Runtime(NamedTuple):
     labels: Mapping[str, str]
     stop_signal: str
 
+    def to_json(self) -> dict[str, Any]:
+        value = self._asdict()
+        value["stopSignal"] = value.pop("stop_signal")
+        return {**value, "labels": dict(self.labels)}
+
 
 class Inspection(NamedTuple):
     """One image. `names` are the layout's own and the full ones; `created` is the config's text."""
@@ -86,18 +91,18 @@ class Inspection(NamedTuple):
             "created": self.created,
             "layers": [
                 {
-                    "media_type": layer.descriptor.media_type,
+                    "mediaType": layer.descriptor.media_type,
                     "size": layer.descriptor.size,
-                    "unpacked_size": layer.size,
+                    "uncompressedSize": layer.size,
                     "entries": layer.entries,
                     "digest": str(layer.descriptor.digest),
-                    "diff_id": str(layer.diff_id),
-                    "created_by": layer.created_by,
+                    "diffId": str(layer.diff_id),
+                    "createdBy": layer.created_by,
                 }
                 for layer in self.layers
             ],
-            "total": dict(zip(("size", "unpacked_size", "entries"), _totals(self.layers))),
-            "config": {**self.runtime._asdict(), "labels": dict(self.runtime.labels)},
+            "total": dict(zip(("size", "uncompressedSize", "entries"), _totals(self.layers))),
+            "config": self.runtime.to_json(),
             "annotations": dict(self.annotations),
         }
 

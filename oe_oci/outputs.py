@@ -98,15 +98,11 @@ def publish(stage: str, deploy_dir: str, names: Names, archives: dict[str, Archi
             os.replace(os.path.join(stage, name), os.path.join(deploy_dir, name))
         _publish_layout(os.path.join(stage, "layout"), os.path.join(deploy_dir, layout_output(names).name))
         kept = [layout_output(names), report_output(names)]
-        for algorithm in _ENDINGS:
-            for output in archive_outputs(names, algorithm):
-                if output.name in archives:
-                    kept.append(output)
-                else:
-                    _remove_output(deploy_dir, output)
+        kept += [output for output in _every_archive(names) if output.name in archives]
         for output in kept:
             if output.link:
                 _link(stage, deploy_dir, output)
+        _remove_stale(deploy_dir, names, kept)
     except OSError as error:
         raise ToolError(f"cannot write {error.filename2 or error.filename}: {error.strerror}") from error
 
@@ -149,14 +145,22 @@ def _publish_layout(staged: str, final: str) -> None:
             os.rmdir(folder)
 
 
-def _remove_output(deploy_dir: str, output: Output) -> None:
-    path = os.path.join(deploy_dir, output.name)
-    link = os.path.join(deploy_dir, output.link)
-    # The link may be another image's by now: of one recipe, built with another IMAGE_NAME.
-    if output.link and os.path.islink(link) and os.readlink(link) == output.name:
-        os.unlink(link)
-    with contextlib.suppress(FileNotFoundError):
+def _every_archive(names: Names) -> list[Output]:
+    return [output for algorithm in _ENDINGS for output in archive_outputs(names, algorithm)]
+
+
+def _remove_stale(deploy_dir: str, names: Names, kept: list[Output]) -> None:
+    """Remove archives this build did not make, and links to its outputs under tags they no longer have."""
+    links = {output.link for output in kept}
+    ours = {output.name for output in (layout_output(names), report_output(names), *_every_archive(names))}
+    with os.scandir(deploy_dir) as found:
+        stale = [e.path for e in found if e.is_symlink() and e.name not in links and os.readlink(e.path) in ours]
+    for path in stale:
         os.unlink(path)
+    for output in _every_archive(names):
+        if output not in kept:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(deploy_dir, output.name))
 
 
 def _link(stage: str, deploy_dir: str, output: Output) -> None:

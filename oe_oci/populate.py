@@ -107,7 +107,8 @@ def _missing(layer: PathsLayer, path: str, rootfs: Source, found: Resolved) -> F
 def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int] | None) -> Wanted:
     """Files and directories of the host at their destinations, with the time `epoch`.
 
-    Missing directories on the way are made, 0755 and root's. With `owner` None files keep theirs.
+    Missing directories on the way are made, 0755 and root's. With `owner` None files keep theirs and their modes;
+    else a mode says only whether a file is executable, as git has it, so that the umask of a checkout does not matter.
 
     Raises:
         ConfigError: a destination can not be; lists every one.
@@ -115,7 +116,7 @@ def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int]
     upper = _Overlay(stack.tree)
     faults = []
     for copy in layer.copies:
-        source = Directory(copy.source, "host", lambda _mtime: epoch, owner)
+        source = Directory(copy.source, "host", lambda _mtime: epoch, owner, plain_modes=owner is not None)
         target = "/".join(part for part in copy.destination.split("/") if part not in ("", "."))
         if copy.destination.endswith("/"):
             target = join(target, os.path.basename(copy.source.rstrip("/")))
@@ -144,7 +145,11 @@ def _copy(upper: _Overlay, source: Directory, target: str, epoch: int) -> str:
             break
         upper.entries[directory] = Entry(DIRECTORY, 0o755, mtime=epoch)
     for path, entry in source.walk(""):
-        upper.entries[join(place, path) if path else place] = entry
+        name = join(place, path) if path else place
+        known = upper.entry(name)
+        # A folder that is there already keeps its facts: what is copied is what it holds.
+        if entry.kind != DIRECTORY or known is None or known.kind != DIRECTORY:
+            upper.entries[name] = entry
     return ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .build import Options, open_inputs
+from .build import Options, archive_method, open_inputs
 from .compress import choose
 from .config import Config, PackagesLayer
 from .outputs import archive_outputs, layout_output, report_output
@@ -53,7 +53,7 @@ class Preview(NamedTuple):
                     "content": list(layer.content),
                     "changed": layer.changed,
                     "removed": list(layer.removed),
-                    "bytes": layer.size,
+                    "size": layer.size,
                     "note": layer.note,
                 }
                 for layer in self.layers
@@ -73,8 +73,7 @@ def preview(config: Config, options: Options) -> Preview:
     """
     outputs = [layout_output(config.names), report_output(config.names)]
     if config.archives:
-        algorithm = {"": "none", "gz": "gzip", "zst": "zstd"}[config.archive_compression]
-        outputs += archive_outputs(config.names, algorithm)
+        outputs += archive_outputs(config.names, archive_method(config).algorithm)
     with open_inputs(config, options) as (base, rootfs):
         if any(isinstance(spec, PackagesLayer) for spec in config.layers):
             layers = _unplanned(config)
@@ -113,5 +112,5 @@ def content(spec: Any) -> tuple[str, ...]:
     if hasattr(spec, "paths"):
         return tuple(spec.paths)
     if hasattr(spec, "copies"):
-        return tuple(copy.written for copy in spec.copies)
+        return tuple(f"{copy.written}:{copy.destination}" for copy in spec.copies)
     return ("/",)

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TextIO
+
+LOG = logging.getLogger("oe_oci")
 
 
 class Progress:
@@ -20,6 +23,7 @@ class Progress:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __call__(self, step: str) -> None:
+        LOG.info("%s", step)
         self._step = step
         self._began = time.monotonic()
 

@@ -50,6 +50,7 @@ class BuildReport(NamedTuple):
     layers: tuple[LayerReport, ...]
     layout: str
     archives: dict[str, ArchiveFacts]
+    archive_compressor: dict[str, Any]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +73,8 @@ class BuildReport(NamedTuple):
                 },
             },
         }
+        if self.archives:
+            value["outputs"]["compressor"] = self.archive_compressor
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
         return {**value, "notes": list(self.notes)} if self.notes else value

@@ -34,17 +34,25 @@ def find_revision(folder: str) -> Revision | None:
     if head is None:
         return None
     time = _git(folder, "log", "-1", "--format=%ct", "--no-show-signature")
-    # Read-only and without the repository's own helpers: a build must not run what a checkout brings along.
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    changes = _git(folder, "status", *options, settings=_no_filters(folder))
     if time is None or changes is None:
         raise ToolError(f"git can not read the repository that holds {folder}")
     branch = _git(folder, "symbolic-ref", "-q", "--short", "HEAD") or ""
     return Revision(head, branch, int(time), bool(changes))
 
 
-def _git(folder: str, *words: str) -> str | None:
-    # Another user's checkout is fine: nothing is written to it.
-    settings = ("safe.directory=*", "core.fsmonitor=false", "core.quotePath=true")
+def _no_filters(folder: str) -> tuple[str, ...]:
+    """Settings that switch off the filters a repository configures: programs that `status` would run on its files."""
+    names = (_git(folder, "config", "--name-only", "--get-regexp", r"^filter\.") or "").splitlines()
+    drivers = {name.rpartition(".")[0] for name in names}
+    values = ("clean=", "smudge=", "process=", "required=false")
+    return tuple(f"{driver}.{value}" for driver in sorted(drivers) for value in values)
+
+
+def _git(folder: str, *words: str, settings: tuple[str, ...] = ()) -> str | None:
+    # Another user's checkout is read too, so nothing that it brings along may run, and nothing is written to it.
+    settings = ("safe.directory=*", "core.fsmonitor=false", *settings)
     argv = ["git", "-C", folder, *(part for setting in settings for part in ("-c", setting)), *words]
     done = run(argv, env={"GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1"})
     return done.output.strip() if done.status == 0 else None

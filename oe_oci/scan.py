@@ -39,14 +39,17 @@ class Directory:
     """What lies in a directory, or in one file, of the host.
 
     `time` turns an mtime in seconds into the one to write; `owner` replaces every file's owner. `label` keeps the
-    inodes of two sources apart.
+    inodes of two sources apart. With `plain_modes` a file is 0755 or 0644, as its owner may execute it or not.
     """
 
-    def __init__(self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None, *, plain_modes: bool = False
+    ) -> None:
         self._root = os.fsencode(os.path.realpath(root))
         self._label = label
         self._time = time
         self._owner = owner
+        self._plain_modes = plain_modes
 
     def entry(self, path: str) -> Entry | None:
         name = self._name(path)
@@ -100,7 +103,7 @@ class Directory:
         shared = facts.st_nlink > 1 and kind != DIRECTORY
         return Entry(
             kind=kind,
-            mode=0o777 if kind == SYMLINK else stat.S_IMODE(facts.st_mode),
+            mode=self._mode(kind, facts.st_mode),
             uid=uid,
             gid=gid,
             mtime=self._time(facts.st_mtime_ns // 1_000_000_000),
@@ -111,6 +114,13 @@ class Directory:
             content=Region(name, 0, facts.st_size) if kind == FILE else None,
             inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
         )
+
+    def _mode(self, kind: str, mode: int) -> int:
+        if kind == SYMLINK:
+            return 0o777
+        if not self._plain_modes:
+            return stat.S_IMODE(mode)
+        return 0o755 if kind == DIRECTORY or mode & stat.S_IXUSR else 0o644
 
 
 def _listed(directory: bytes) -> list[tuple[bytes, os.stat_result]]:

@@ -208,7 +208,7 @@ class Archive:
         return Member(path, entry, hardlink, self._stream.position, decode(name))
 
     def _refuse(self, name: bytes, flag: bytes, extended: dict[bytes, bytes]) -> None:
-        where = f"{self._where}: {tree.shown(decode(name).lstrip('/'))}"
+        where = f"{self._where}: {tree.shown(decode(name).lstrip('./'))}"
         if flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in extended):
             raise InputError(f"{where}: sparse members are not read", hint="make it without --sparse")
         if flag not in _KINDS and flag != b"1":

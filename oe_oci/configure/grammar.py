@@ -118,8 +118,7 @@ class _Entry:
             return PackagesLayer(self.name, self._each(_package))
         if self.kind == "host":
             return HostLayer(self.name, self._each(self._copy))
-        parse = inside_rootfs if self.kind == "directories" else _file
-        return PathsLayer(self.name, self.kind, self._each(parse))
+        return PathsLayer(self.name, self.kind, self._each(inside_rootfs))
 
     def _each(self, parse: Callable[[str], T]) -> tuple[T, ...]:
         """The items, each parsed; one that is there twice is taken once."""
@@ -165,8 +164,11 @@ class _Entry:
         if not (colon and source and destination):
             raise wrong(f"{quoted(item)} is not source:dest", _COPY)
         path = inside_rootfs(destination)
-        into = "/" if destination.endswith("/") and path != "/" else ""
-        return HostCopy(absolute(self.folder, source), path + into, source)
+        if destination.endswith("/"):
+            path = path.rstrip("/") + "/"  # into that directory
+        elif path == "/":
+            path = "/."  # over the root itself
+        return HostCopy(absolute(self.folder, source), path, source)
 
 
 def _place(items: list[str], place: int) -> str:
@@ -185,10 +187,3 @@ def _package(item: str) -> str:
     elif ";" in item or "|" in item:
         hint = "separate packages with ','"
     raise wrong(f"{quoted(item)} is not a package's name", hint)
-
-
-def _file(item: str) -> str:
-    path = inside_rootfs(item)
-    if item.endswith("/"):
-        raise wrong(f"{quoted(item)} names a directory", "use a layer of type 'directories'")
-    return path

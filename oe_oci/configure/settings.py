@@ -175,7 +175,8 @@ class Settings:
         return name if location is None else f"{location}: {name}"
 
     def note(self, name: str, text: str) -> None:
-        note = f"{self.where(name)}: {text}"
+        # Without the place: notes stand in the report, which must not tell where it was made.
+        note = f"{name}: {text}"
         if note not in self.notes:
             self.notes.append(note)
 

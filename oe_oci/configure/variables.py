@@ -178,7 +178,7 @@ TABLE = (
         "layers",
         "0:0",
         "Who owns the files of host layers in the image.",
-        "`uid:gid` in numbers, or `keep` for the owners they have on the build host.",
+        "`uid:gid` in numbers; or `keep` for the owners and modes of the host. Else a mode is 0755 or 0644.",
     ),
     Variable(
         "OCI_IMAGE_PATHS",

@@ -294,7 +294,7 @@ def find_image(layout: Layout, tag: str | None, platform: Platform | None) -> De
     found = images(layout)
     if tag is not None:
         found = tagged(layout.where, found, tag)
-    if platform is not None and len(found) > 1:
+    if platform is not None:
         found = _for_platform(layout, found, platform)
     distinct = {descriptor.digest: descriptor for _, descriptor in found}
     if len(distinct) == 1:
@@ -308,7 +308,8 @@ def find_image(layout: Layout, tag: str | None, platform: Platform | None) -> De
 def _for_platform(
     layout: Layout, found: list[tuple[str, Descriptor]], platform: Platform
 ) -> list[tuple[str, Descriptor]]:
-    same = [(name, d) for name, d in found if d.platform and d.platform[:2] == platform[:2]]
+    # An entry may leave its platform to the config, which then tells whether it fits.
+    same = [(name, d) for name, d in found if d.platform is None or d.platform[:2] == platform[:2]]
     exact = [(name, d) for name, d in same if d.platform and d.platform.variant == platform.variant]
     if not same:
         listed = ", ".join(sorted({str(d.platform) for _, d in found if d.platform}))

@@ -88,7 +88,7 @@ class TestNames:
 
     def test_a_full_name_as_tag_beside_a_name_is_noted(self) -> None:
         notes = made(OCI_IMAGE_TAG="a:1", OCI_IMAGE_NAME="b").notes
-        assert notes == ("/work/image.conf:3: OCI_IMAGE_NAME: has no effect, because OCI_IMAGE_TAG is a full name",)
+        assert notes == ("OCI_IMAGE_NAME: has no effect, because OCI_IMAGE_TAG is a full name",)
 
 
 class TestPlatform:
@@ -166,11 +166,11 @@ class TestLayers:
     def test_single_beside_layers_is_obeyed_with_a_note(self) -> None:
         config = made(OCI_LAYERS="a:nonsense", OCI_LAYER_MODE="single")
         assert config.layers == (RootfsLayer("rootfs"),)
-        assert config.notes == ("/work/image.conf:3: OCI_LAYER_MODE: is 'single', so OCI_LAYERS has no effect",)
+        assert config.notes == ("OCI_LAYER_MODE: is 'single', so OCI_LAYERS has no effect",)
 
     def test_notes_of_the_grammar(self) -> None:
         notes = made(OCI_LAYERS="a:packages:x,x").notes
-        assert notes == ("/work/image.conf:2: OCI_LAYERS: entry 'a:packages:x,x': 'x' is there twice",)
+        assert notes == ("OCI_LAYERS: entry 'a:packages:x,x': 'x' is there twice",)
 
     def test_packages_and_host_layers_need_no_rootfs(self) -> None:
         config = made(IMAGE_ROOTFS="", OCI_LAYERS="a:packages:x b:host:f:/f")
@@ -331,21 +331,17 @@ class TestRun:
     def test_arguments_win_over_the_command_with_a_note(self) -> None:
         config = made(OCI_IMAGE_CMD="a", OCI_IMAGE_ENTRYPOINT_ARGS="b")
         assert config.run.cmd == ("b",)
-        assert config.notes == (
-            "/work/image.conf:2: OCI_IMAGE_CMD: has no effect, because OCI_IMAGE_ENTRYPOINT_ARGS is set",
-        )
+        assert config.notes == ("OCI_IMAGE_CMD: has no effect, because OCI_IMAGE_ENTRYPOINT_ARGS is set",)
 
     def test_the_last_of_two_holds_with_a_note(self) -> None:
         config = made(OCI_IMAGE_ENV_VARS="A=1 B=2 A=3")
         assert config.run.env == (("A", "3"), ("B", "2"))
-        assert config.notes == ("/work/image.conf:2: OCI_IMAGE_ENV_VARS: 'A' is there twice; the last one holds",)
+        assert config.notes == ("OCI_IMAGE_ENV_VARS: 'A' is there twice; the last one holds",)
 
     def test_what_nothing_sets_stays_in_words_with_a_note(self) -> None:
         config = made(OCI_IMAGE_CMD="sh -c 'echo ${HOME} $HOME'")
         assert config.run.cmd == ("sh", "-c", "echo ${HOME} $HOME")
-        assert config.notes == (
-            "/work/image.conf:2: OCI_IMAGE_CMD: '${HOME}' is not set, and goes into the image as it is written",
-        )
+        assert config.notes == ("OCI_IMAGE_CMD: '${HOME}' is not set, and goes into the image as it is written",)
 
     @pytest.mark.parametrize("word", ["SIGTERM", "SIGRTMAX-30", "1", "64"])
     def test_signal(self, word: str) -> None:

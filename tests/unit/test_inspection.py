@@ -46,12 +46,12 @@ def test_an_image(tmp_path):
     assert image.annotations == {"k": "v"}
     report = image.to_json()
     first, second = report["layers"]
-    assert (first["entries"], first["unpacked_size"], second["size"]) == (2, 10240, 10240)
+    assert (first["entries"], first["uncompressedSize"], second["size"]) == (2, 10240, 10240)
     assert first["digest"].startswith("sha256:")
-    assert first["diff_id"] != first["digest"]
-    assert second["media_type"] == "application/vnd.docker.image.rootfs.diff.tar"
-    assert report["total"] == {"size": first["size"] + 10240, "unpacked_size": 20480, "entries": 3}
-    assert report["config"]["stop_signal"] == "SIGINT"
+    assert first["diffId"] != first["digest"]
+    assert second["mediaType"] == "application/vnd.docker.image.rootfs.diff.tar"
+    assert report["total"] == {"size": first["size"] + 10240, "uncompressedSize": 20480, "entries": 3}
+    assert report["config"]["stopSignal"] == "SIGINT"
     assert report["platform"] == {"os": "linux", "architecture": "arm64", "variant": "v8"}
 
 

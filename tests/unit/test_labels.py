@@ -123,7 +123,11 @@ def test_nothing_a_checkout_brings_along_is_run(repository):
     trap.write_text(f"#!/bin/sh\ntouch {folder}/ran\n")
     trap.chmod(0o755)
     git("config", "core.fsmonitor", str(trap))
-    find_revision(str(folder))
+    git("config", "filter.My.Trap.clean", str(trap))
+    git("config", "filter.My.Trap.required", "true")
+    (folder / ".git" / "info" / "attributes").write_text("* filter=My.Trap\n")
+    (folder / "image.conf").write_text("A = '3'\n")
+    assert find_revision(str(folder)).dirty
     assert not (folder / "ran").exists()
 
 

@@ -352,8 +352,10 @@ def test_platforms_in_a_nested_index(tmp_path):
     )
 
 
-def test_the_one_image_there_is_is_for_any_platform(tmp_path):
-    assert found(layout().write(tmp_path), None, ARM7).platform == AMD
+def test_the_one_image_there_is_must_be_for_the_platform(tmp_path):
+    path = layout().write(tmp_path)
+    assert found(path, None, AMD).platform == AMD
+    refused(path, "no image for linux/arm/v7; it has: linux/amd64", found, None, ARM7)
 
 
 def test_what_is_no_image_is_left_out(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from support.configs import config
 
 from oe_oci.build import Options, build
-from oe_oci.config import HostCopy, HostLayer, Names
+from oe_oci.config import Compression, HostCopy, HostLayer, Names
 from oe_oci.errors import InputError, ToolError
 from oe_oci.staging import staging
 
@@ -74,6 +74,25 @@ def test_the_links_of_another_image_of_the_name_are_left_alone(tmp_path):
     run(tmp_path, names=other)
     run(tmp_path, archives=False)
     assert os.readlink(tmp_path / "deploy" / "app-latest-oci.tar") == "app-2-oci.tar"
+
+
+def test_links_of_a_tag_the_image_no_longer_has_are_removed(tmp_path):
+    run(tmp_path, names=Names("app", "app-1.0", "1.0", "localhost/app:1.0"))
+    (tmp_path / "deploy" / "mine").symlink_to("elsewhere")
+    run(tmp_path, archive_compression="gz")
+    assert [name for name in listed(tmp_path) if (tmp_path / "deploy" / name).is_symlink()] == [
+        "app-latest-oci",
+        "app-latest-oci-dir.tar.gz",
+        "app-latest-oci.json",
+        "app-latest-oci.tar.gz",
+        "mine",
+    ]
+
+
+def test_a_pinned_compressor_makes_the_archives_too(tmp_path):
+    report = run(tmp_path, archive_compression="gz", compression=Compression("gzip", 6, "zlib"))
+    assert report.to_json()["outputs"]["compressor"]["name"] == "zlib"
+    assert (tmp_path / "deploy" / "app-oci.tar.gz").read_bytes()[:2] == b"\x1f\x8b"
 
 
 def test_the_umask_reaches_no_output(tmp_path):

@@ -152,7 +152,7 @@ def test_a_file_of_the_host_at_its_destination(host):
     found = wanted_host(host_layer((host / "ca.crt", "/etc/ssl/ca.pem")))
     assert list(found) == ["", "etc", "etc/ssl", "etc/ssl/ca.pem"]
     entry = found["etc/ssl/ca.pem"]
-    assert (entry.mode, entry.uid, entry.gid, entry.mtime, entry.size) == (0o640, 0, 0, 1234, 4)
+    assert (entry.mode, entry.uid, entry.gid, entry.mtime, entry.size) == (0o644, 0, 0, 1234, 4)
     assert found["etc"] == directory(mtime=1234)
 
 
@@ -178,7 +178,7 @@ def test_a_source_that_is_a_link_is_followed(host):
 
 def test_existing_directories_keep_their_facts(host):
     lower = Tree(with_parents({"etc": directory(0o700, uid=9)}))
-    assert "etc" not in wanted_host(host_layer((host / "ca.crt", "/etc/ca")), lower)
+    assert "etc" not in wanted_host(host_layer((host / "ca.crt", "/etc/ca"), (host / "tree", "/etc")), lower)
 
 
 def test_a_destination_behind_a_link_is_its_real_place(host):
@@ -186,6 +186,15 @@ def test_a_destination_behind_a_link_is_its_real_place(host):
     found = wanted_host(host_layer((host / "ca.crt", "/bin/tool"), (host / "tree", "/bin")), lower)
     assert {"usr/bin/tool", "usr/bin/sub/f"} <= set(found)
     assert "bin" not in found
+
+
+@pytest.mark.parametrize(("mode", "plain"), [(0o600, 0o644), (0o666, 0o644), (0o700, 0o755), (0o4775, 0o755)])
+def test_the_umask_of_a_checkout_does_not_matter(host, mode, plain):
+    os.chmod(host / "ca.crt", mode)
+    os.chmod(host / "tree", mode | 0o100)
+    found = wanted_host(host_layer((host / "ca.crt", "/ca"), (host / "tree", "/tree")))
+    assert (found["ca"].mode, found["tree"].mode) == (plain, 0o755)
+    assert wanted_host(host_layer((host / "ca.crt", "/ca")), owner=None)["ca"].mode == mode
 
 
 def test_a_given_owner_and_the_hosts_own(host):
