@@ -64,6 +64,7 @@ def build(config: Config, options: Options) -> BuildReport:
         _write_layout(layout, image, config)
         archives = _archives(stage, image, config, for_archives, options)
         report = report._replace(archives=archives, archive_compressor=for_archives.identity)
+        options.status("outputs")
         text = json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n"
         publish(stage, config.deploy_dir, config.names, archives, text.encode("utf-8", "backslashreplace"))
     return report

@@ -23,7 +23,6 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 BUG, TOOL, INTERRUPTED = 1, 3, 130
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -31,11 +30,12 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    signal.signal(signal.SIGTERM, _terminated)
     arguments = make_parser().parse_args(argv)
     _set_up_log(arguments.verbosity)
     try:
         with Progress(sys.stderr, show=arguments.verbosity >= 0 and sys.stderr.isatty()) as arguments.progress:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, arguments.progress.interrupt)
             status: int = arguments.run(arguments)
             sys.stdout.flush()
             return status
@@ -59,11 +59,6 @@ def _failed(text: str, status: int) -> int:
     # A name may hold what is no UTF-8.
     sys.stderr.write(f"oe-oci: {text}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
     return status
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    # As an interrupt: what is half done is removed on the way out.
-    raise KeyboardInterrupt
 
 
 def _set_up_log(verbosity: int) -> None:

@@ -17,15 +17,26 @@ class Progress:
     def __init__(self, stream: TextIO, *, show: bool) -> None:
         self._stream = stream
         self._show = show
+        self._interrupted = False
         self._step = ""
         self._began = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __call__(self, step: str) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         LOG.info("%s", step)
         self._step = step
         self._began = time.monotonic()
+
+    def interrupt(self, _number: int, _frame: object) -> None:
+        """Handles a signal: ends what is being done, and what is half done is removed on the way out.
+
+        Where the interpreter can not pass the exception on, as in a finaliser, the next step does not begin.
+        """
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def __enter__(self) -> Progress:
         if self._show:
