@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.ci import outside_ci
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -50,13 +50,6 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(f"GIT_{who}_EMAIL", "test@example.com")
         yield
     os.umask(umask)
-
-
-def outside_ci() -> dict[str, str]:
-    """The tests that CI may skip, each with its reason."""
-    lines = Path(__file__).with_name("outside-ci").read_text(encoding="utf-8").splitlines()
-    entries = (line.partition("  ") for line in lines if line.strip() and not line.startswith("#"))
-    return {node: reason.strip() for node, _, reason in entries}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import outside_ci
+from support.ci import outside_ci
 
 from oe_oci.cli import make_parser
 
