@@ -132,3 +132,13 @@ def _value(value: Any) -> str:
     if isinstance(value, frozenset):
         return "{" + ", ".join(map(_shown, sorted(value))) + "}"
     return repr(value)
+
+
+def contents(folder: Path | str) -> dict[str, str]:
+    """All that lies in a folder of outputs, by path: links as their targets, else mode, and digest of a file."""
+    found = {}
+    for path, facts in listing(folder).items():
+        value = f"{facts.kind} {facts.mode} {facts.digest}" if facts.kind != "link" else os.fsdecode(facts.target)
+        if path != b".":
+            found[os.fsdecode(path)] = value
+    return found

@@ -74,7 +74,9 @@ def _fetch(names: list[str], folder: Path) -> None:
     (apt / "apt.conf").write_text(_APT_CONF.format(apt, folder), encoding="utf-8")
     command = ["apt-get", "-q", "-c", f"{apt}/apt.conf"]
     for words in (["update"], ["install", "-y", "--download-only", *names]):
-        done = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False)
+        done = subprocess.run(
+            [*command, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False
+        )
         assert done.returncode == 0, f"{' '.join(words)}: {done.stdout.decode()}{done.stderr.decode()}"
     shutil.rmtree(apt)
 
@@ -87,7 +89,9 @@ def unpack(files: Iterable[Path], rootfs: Path) -> Path:
     for file in files:
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as data:
             subprocess.run(
-                ["tar", "-C", rootfs, "-xp", "--keep-directory-symlink", "--numeric-owner"], stdin=data.stdout, check=True
+                ["tar", "-C", rootfs, "-xp", "--keep-directory-symlink", "--numeric-owner"],
+                stdin=data.stdout,
+                check=True,
             )
         assert data.returncode == 0, file
     return rootfs
