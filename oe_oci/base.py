@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from .errors import InputError
 from .oci.layout import Image, find_image, open_layout, read_image
+from .oci.spec import as_list, as_object, as_text, as_texts
 from .stored import compression_of, image_tree
 from .tree import Tree
 
@@ -72,8 +73,25 @@ def _check(image: Image, platform: Platform, where: str) -> None:
             f"{where}: is for {found[0]}/{found[1]}, the image for {platform}",
             hint="set OCI_IMAGE_ARCH and OCI_IMAGE_OS, or take another base",
         )
+    _check_config(image.config, f"{where}: {image.config_descriptor.digest}")
     for layer in image.layers:
         compression_of(layer, f"{where}: {layer.digest}")
+
+
+def _check_config(config: dict[str, Any], where: str) -> None:
+    """See that what is inherited is of the types that the specification's config.md says."""
+    for number, entry in enumerate(as_list(config, "history", where)):
+        as_object(entry, f"{where}: history[{number}]")
+    where = f"{where}: config"
+    run = as_object(config.get("config") or {}, where)
+    for key in ("Env", "Entrypoint", "Cmd"):
+        for word in as_list(run, key, where):
+            as_text({key: word}, key, where)
+    for key in ("ExposedPorts", "Volumes"):
+        as_object(run.get(key) or {}, f"{where}.{key}")
+    for key in ("User", "WorkingDir", "StopSignal"):
+        as_text(run, key, where, "")
+    as_texts(run, "Labels", where)
 
 
 @contextlib.contextmanager

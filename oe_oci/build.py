@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from .base import Base, open_base
 from .compress import Method, choose
 from .config import Compression, Config, HostLayer
-from .errors import InputError
 from .labels import automatic
 from .layer import write_layer
 from .oci.image import Added, NewImage, make_docker_manifest, make_image, make_index
@@ -52,7 +51,7 @@ def build(config: Config, options: Options) -> BuildReport:
     refuse_packages(config)
     method, for_archives = choose(config.compression), archive_method(config)
     check_place(config.deploy_dir, config.names)
-    with staging(config.deploy_dir, config.names.stem) as stage:
+    with staging(config.deploy_dir, config.names.base) as stage:
         layout = os.path.join(stage, "layout")
         os.makedirs(os.path.join(layout, "blobs", "sha256"))
         with open_inputs(config, options, stage) as (base, rootfs):
@@ -113,8 +112,6 @@ def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Met
         for layer in layers
         if layer.blob is not None and layer.diff_id is not None
     ]
-    if not added and base.image is None:
-        raise InputError("every layer is empty, and there is no base image: nothing to build")
     image = make_image(base.image, added, config, auto)
     report = BuildReport(
         names=config.names,
@@ -150,7 +147,7 @@ def archive_method(config: Config) -> Method:
     """How archives are compressed: by the pinned compressor where it can."""
     algorithm = {"": "none", "gz": "gzip", "zst": "zstd"}[config.archive_compression]
     pinned = config.compression.compressor if config.compression.algorithm == algorithm else "auto"
-    return choose(Compression(algorithm, _ARCHIVE_LEVELS[algorithm], pinned))
+    return choose(Compression(algorithm, _ARCHIVE_LEVELS[algorithm], pinned), "OCI_IMAGE_TAR_COMPRESSION")
 
 
 def _archives(stage: str, image: NewImage, config: Config, method: Method, options: Options) -> dict[str, ArchiveFacts]:

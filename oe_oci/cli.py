@@ -20,6 +20,7 @@ from . import __version__, commands
 from .errors import OciError
 from .oci.spec import Platform
 from .progress import Progress
+from .tables import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,10 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for name in ("stdout", "stderr"):
+        # Closed by the caller, as some daemons do.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as we run
     arguments = make_parser().parse_args(argv)
     _set_up_log(arguments.verbosity)
     try:
@@ -56,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(text: str, status: int) -> int:
-    # A name may hold what is no UTF-8.
-    sys.stderr.write(f"oe-oci: {text}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    sys.stderr.write(f"oe-oci: {printable(text)}\n")
     return status
 
 

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, InputError
+from .tables import printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -68,6 +69,7 @@ def lint(arguments: Namespace) -> int:
     else:
         from .lint import lint_layout
 
+        arguments.progress(f"reading {arguments.subject}")
         path, tag = _image(arguments.subject)
         findings = [violation._asdict() for violation in lint_layout(path, tag, limit=arguments.limit)]
     return _print_findings(arguments, findings)
@@ -90,6 +92,7 @@ def _lint_configuration(arguments: Namespace) -> list[dict[str, str]]:
 def verify(arguments: Namespace) -> int:
     from .oci.verify import verify as run_verify
 
+    arguments.progress(f"reading {arguments.image}")
     path, tag = _image(arguments.image)
     findings = [violation._asdict() for violation in run_verify(path, tag, limit=arguments.limit)]
     return _print_findings(arguments, findings)
@@ -99,6 +102,7 @@ def inspect(arguments: Namespace) -> int:
     from .inspection import inspect as run_inspect
     from .inspection import render
 
+    arguments.progress(f"reading {arguments.image}")
     path, tag = _image(arguments.image)
     found = run_inspect(path, tag, platform=arguments.platform, limit=arguments.limit)
     _print(arguments, found.to_json(), render(found))
@@ -108,6 +112,7 @@ def inspect(arguments: Namespace) -> int:
 def diff(arguments: Namespace) -> int:
     from .imagediff import diff_images, render
 
+    arguments.progress(f"comparing {arguments.old} and {arguments.new}")
     old, new = _image(arguments.old), _image(arguments.new)
     found = diff_images(old, new, platform=arguments.platform, limit=arguments.limit, times=arguments.times)
     _print(arguments, found.to_json(), render(found))
@@ -117,6 +122,7 @@ def diff(arguments: Namespace) -> int:
 def unpack(arguments: Namespace) -> int:
     from .unpack import unpack as run_unpack
 
+    arguments.progress(f"reading {arguments.image}")
     path, tag = _image(arguments.image)
     report = run_unpack(
         path, tag, arguments.platform, arguments.destination, rootless=arguments.rootless, limit=arguments.limit
@@ -149,14 +155,14 @@ def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
     from .configure import command_line_defaults, configure
 
     defaults = command_line_defaults(path, os.uname().machine, os.environ.get("SOURCE_DATE_EPOCH", ""))
-    settings = []
-    if arguments.rootfs:
-        settings.append(f"IMAGE_ROOTFS={os.path.abspath(arguments.rootfs)}")
-    if arguments.deploy_dir:
-        deploy_dir = os.path.abspath(arguments.deploy_dir)
-        settings += [f"IMGDEPLOYDIR={deploy_dir}", f"DEPLOY_DIR_IMAGE={deploy_dir}"]
-    variables = read_conf(path, defaults=defaults, settings=settings + arguments.settings)
-    return configure(variables, folder=os.path.dirname(os.path.abspath(path))), variables
+    variables = read_conf(path, defaults=defaults, settings=arguments.settings)
+    config = configure(
+        variables,
+        folder=os.path.dirname(os.path.abspath(path)),
+        rootfs=os.path.abspath(arguments.rootfs) if arguments.rootfs else None,
+        deploy_dir=os.path.abspath(arguments.deploy_dir) if arguments.deploy_dir else None,
+    )
+    return config, variables
 
 
 @contextlib.contextmanager
@@ -197,7 +203,7 @@ def _print(arguments: Namespace, value: Any, text: str) -> None:
         text = json.dumps(value, indent=2, ensure_ascii=False)
     elif arguments.verbosity < 0:
         return
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
 def _print_findings(arguments: Namespace, findings: list[dict[str, str]]) -> int:

@@ -56,8 +56,8 @@ class Method(NamedTuple):
     sized: bool = False
 
 
-def choose(compression: Compression) -> Method:
-    """The method a configuration asks for; `auto` takes the best library there is.
+def choose(compression: Compression, variable: str = "OCI_LAYER_COMPRESSOR") -> Method:
+    """The method a configuration asks for by `variable`; `auto` takes the best library there is.
 
     Raises:
         ConfigError: the compressor asked for by name is not installed, or nothing that can write zstd is.
@@ -69,10 +69,12 @@ def choose(compression: Compression) -> Method:
         method = _METHODS[name](compression.level)
         if method is not None:
             return method
-    asked = f"compressor '{compression.compressor}'" if compression.compressor != "auto" else "a compressor for zstd"
-    raise ConfigError(
-        [Fault("OCI_LAYER_COMPRESSOR", f"{asked} is not installed", f"install one of: {', '.join(names)}")]
-    )
+    if compression.compressor == "auto":
+        fault = Fault(variable, "a compressor for zstd is not installed", "install pyzstd or zstd, or use gzip")
+    else:
+        asked = f"compressor '{compression.compressor}' is not installed"
+        fault = Fault(variable, asked, f"install {compression.compressor}, or write 'auto'")
+    raise ConfigError([fault])
 
 
 def default_jobs() -> int:

@@ -117,6 +117,11 @@ class Names(NamedTuple):
     tag: str
     full: str
 
+    @property
+    def base(self) -> str:
+        """The image's name without what differs from build to build: IMAGE_BASENAME."""
+        return self.link[: -len(self.tag) - 1]
+
 
 @dataclass(frozen=True)
 class Config:

@@ -6,6 +6,7 @@ Must not know trees, layers or the formats of archives.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Callable, NamedTuple, Union
@@ -78,7 +79,7 @@ class Reader:
                 self.close()
                 raise self._changed()
         except OSError as error:
-            raise ToolError(f"cannot read {os.fsdecode(self._path)}: {error.strerror}") from error
+            raise unreadable(self._path, error) from error
 
     def __enter__(self) -> Reader:
         return self
@@ -102,7 +103,7 @@ class Reader:
             try:
                 count = os.preadv(self._descriptor, [view[filled:]], self._position)
             except OSError as error:
-                raise ToolError(f"cannot read {os.fsdecode(self._path)}: {error.strerror}") from error
+                raise unreadable(self._path, error) from error
             if count == 0:
                 raise self._changed()
             filled += count
@@ -113,6 +114,14 @@ class Reader:
             f"{os.fsdecode(self._path)} changed its size while it was read",
             hint="nothing may write to the inputs during a build; start again when that has ended",
         )
+
+
+def unreadable(path: bytes, error: OSError) -> ToolError:
+    """The error of a file of a rootfs or of the host that can not be read."""
+    hint = ""
+    if error.errno == errno.EACCES:
+        hint = "run as root or under fakeroot, or give the rootfs as a tar archive"
+    return ToolError(f"cannot read {os.fsdecode(path)}: {error.strerror}", hint=hint)
 
 
 def pieces(content: Content) -> Iterator[memoryview]:

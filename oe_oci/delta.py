@@ -15,7 +15,7 @@ from .errors import InputError
 from .tree import DIRECTORY, Entry, Tree, ancestors, order, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 SameContent = Callable[[Content, Content], bool]
 
@@ -93,12 +93,13 @@ def _other_names(
     found = {path: entry for path, entry in wanted.items() if entry.inode in inodes}
     for inode, entry in inodes.items():
         for path in lower.names_of(inode):
-            if path not in wanted and not any(_hides(up, wanted, removed) for up in (path, *ancestors(path))):
+            if path not in wanted and not any(hides(up, wanted, removed) for up in (path, *ancestors(path))):
                 found[path] = entry
     return found
 
 
-def _hides(path: str, wanted: Mapping[str, Entry], removed: frozenset[str]) -> bool:
+def hides(path: str, wanted: Mapping[str, Entry], removed: Collection[str]) -> bool:
+    """Whether what lies below `path`, or at it, is gone with the changes on top."""
     return path in removed or (path in wanted and wanted[path].kind != DIRECTORY)
 
 

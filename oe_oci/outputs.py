@@ -119,10 +119,19 @@ def check_place(deploy_dir: str, names: Names) -> None:
     strange = sorted(set(os.listdir(path)) - _PARTS) if os.path.isdir(path) else []
     if strange:
         raise ToolError(f"{path} is in the way: it holds '{strange[0]}', which is no part of a layout")
-    for output in (layout_output(names), report_output(names), *archive_outputs(names, "none")):
-        link = os.path.join(deploy_dir, output.link)
-        if output.link and os.path.isdir(link) and not os.path.islink(link):
-            raise ToolError(f"{link} is in the way of a link: it is a folder", hint="move it away")
+    for folder in (path, os.path.join(path, "blobs"), os.path.join(path, "blobs", "sha256")):
+        # Found out before the archives are in place; a deploy folder that is closed itself shows anyway.
+        if os.path.isdir(folder) and os.access(deploy_dir, os.W_OK) and not os.access(folder, os.W_OK):
+            raise ToolError(f"cannot write to {folder}: Permission denied", hint="another user built it; move it away")
+    for place in (path, os.path.join(path, "blobs"), os.path.join(path, "blobs", "sha256")):
+        # What is published replaces what is there: never that of a folder somewhere else.
+        if os.path.islink(place):
+            raise ToolError(f"{place} is in the way: it is a link", hint="move it away")
+    every = [name for output in _every_output(names) for name in output if name]
+    for name in every[1:]:
+        place = os.path.join(deploy_dir, name)
+        if os.path.isdir(place) and not os.path.islink(place):
+            raise ToolError(f"{place} is in the way: it is a folder", hint="move it away")
 
 
 def _publish_layout(staged: str, final: str) -> None:
@@ -149,12 +158,24 @@ def _every_archive(names: Names) -> list[Output]:
     return [output for algorithm in _ENDINGS for output in archive_outputs(names, algorithm)]
 
 
+def _every_output(names: Names) -> list[Output]:
+    return [layout_output(names), report_output(names), *_every_archive(names)]
+
+
 def _remove_stale(deploy_dir: str, names: Names, kept: list[Output]) -> None:
     """Remove archives this build did not make, and links to its outputs under tags they no longer have."""
     links = {output.link for output in kept}
-    ours = {output.name for output in (layout_output(names), report_output(names), *_every_archive(names))}
+    ours = {output.name: output.name[len(names.stem) :] for output in _every_output(names)}
+    prefix = f"{names.base}-"
     with os.scandir(deploy_dir) as found:
-        stale = [e.path for e in found if e.is_symlink() and e.name not in links and os.readlink(e.path) in ours]
+        stale = [
+            entry.path
+            for entry in found
+            if entry.is_symlink()
+            and entry.name not in links
+            and entry.name.startswith(prefix)
+            and entry.name.endswith(ours.get(os.readlink(entry.path), "\0"))
+        ]
     for path in stale:
         os.unlink(path)
     for output in _every_archive(names):

@@ -6,6 +6,7 @@ Must not know tar, blobs or OCI documents.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
@@ -44,9 +45,8 @@ def plan_layers(config: Config, base: Tree, rootfs: Source | None) -> Iterator[P
         InputError: what a layer takes in can not be used.
         ToolError: a file can not be read.
     """
-    faults = [fault for spec in config.layers for fault in _missing(spec, rootfs)]
-    if faults:
-        raise ConfigError(faults)
+    check_contents(config, rootfs)
+    check_apart(config)
     tree = Tree(base.entries)
     stack = Stack(tree, base.entries)
     same = _Same()
@@ -88,6 +88,35 @@ def _want(spec: LayerSpec, config: Config, rootfs: Source | None, stack: Stack) 
         return want_paths(spec, rootfs, stack)
     assert isinstance(spec, RootfsLayer), spec
     return want_rootfs(rootfs, stack)
+
+
+def check_apart(config: Config) -> None:
+    """Raises ConfigError where outputs would lie in what is packed: each build would take in the one before.
+
+    Follows links, as the host has them.
+    """
+    outputs = os.path.realpath(config.deploy_dir)
+    places = [
+        ("OCI_LAYERS", copy.source) for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies
+    ]
+    for spec in config.layers:
+        if config.rootfs is not None and isinstance(spec, (PathsLayer, RootfsLayer)):
+            paths = spec.paths if isinstance(spec, PathsLayer) else ("/",)
+            places += [("IMAGE_ROOTFS", os.path.join(config.rootfs, path.strip("/"))) for path in paths]
+    faults = [
+        Fault(variable, f"the deploy folder {outputs} lies in {place}, which goes into the image", "set --deploy-dir")
+        for variable, place in dict.fromkeys(places)
+        if os.path.commonpath([outputs, os.path.realpath(place)]) == os.path.realpath(place)
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def check_contents(config: Config, rootfs: Source | None) -> None:
+    """Raises ConfigError with everything that a layer is to take and that is not there."""
+    faults = [fault for spec in config.layers for fault in _missing(spec, rootfs)]
+    if faults:
+        raise ConfigError(faults)
 
 
 def _missing(spec: LayerSpec, rootfs: Source | None) -> list[Fault]:

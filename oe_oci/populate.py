@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from .delta import hides
 from .errors import ConfigError, Fault, InputError, nearest
 from .scan import Directory
 from .tree import (
     DIRECTORY,
     SYMLINK,
     Entry,
+    Lookup,
     Resolved,
     Source,
     Tree,
@@ -63,8 +65,10 @@ def want_paths(layer: PathsLayer, rootfs: Source, stack: Stack) -> Wanted:
         _take(entries, rootfs, found)
         if found.entry is not None and found.entry.kind == SYMLINK and layer.kind == "directories":
             _take(entries, rootfs, resolve(rootfs, path, follow=True))
-    placed = _at_real_places(stack.tree, entries)
-    return Wanted(placed, _lacking(stack, placed) if layer.paths == ("/",) else ())
+    if layer.paths != ("/",):
+        return Wanted(_at_real_places(stack.tree, entries))
+    placed = _at_real_places(_LinksOfBase(stack), entries)
+    return Wanted(placed, _lacking(stack, placed))
 
 
 def _take(entries: dict[str, Entry], rootfs: Source, found: Resolved) -> None:
@@ -147,6 +151,8 @@ def _copy(upper: _Overlay, source: Directory, target: str, epoch: int) -> str:
     for path, entry in source.walk(""):
         name = join(place, path) if path else place
         known = upper.entry(name)
+        if known is not None and known.kind == DIRECTORY != entry.kind:
+            return f"{shown(name)} is a directory, which a file would replace with all that is in it"
         # A folder that is there already keeps its facts: what is copied is what it holds.
         if entry.kind != DIRECTORY or known is None or known.kind != DIRECTORY:
             upper.entries[name] = entry
@@ -164,11 +170,39 @@ class _Overlay:
         return self.entries.get(path) or self._lower.entry(path)
 
 
-def _at_real_places(lower: Tree, entries: dict[str, Entry]) -> dict[str, Entry]:
+class _LinksOfBase:
+    """What lies below a layer that replaces what this image put there: without this image's own links."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def entry(self, path: str) -> Entry | None:
+        entry = self._stack.tree.entry(path)
+        own = entry is not None and entry.kind == SYMLINK and self._stack.base.get(path) is not entry
+        return None if own else entry
+
+
+class _Kept:
+    """The tree as it will be with entries on top, where links below stay in place of directories."""
+
+    def __init__(self, lower: Lookup, entries: Mapping[str, Entry]) -> None:
+        self._lower = lower
+        self._entries = entries
+
+    def entry(self, path: str) -> Entry | None:
+        entry, below = self._entries.get(path), self._lower.entry(path)
+        if entry is None or (entry.kind == DIRECTORY and below is not None and below.kind == SYMLINK):
+            return below
+        return entry
+
+
+def _at_real_places(lower: Lookup, entries: dict[str, Entry]) -> dict[str, Entry]:
     """The entries where they really come to lie: a directory where `lower` has a link is what the link leads to.
 
-    Written at its own path it would hide the link, and with it all that lies behind it.
+    Written at its own path it would hide the link, and with it all that lies behind it. A link that will no longer
+    lead to a directory, as an entry takes that one's place, is replaced.
     """
+    kept = _Kept(lower, entries)
     places: dict[str, str] = {}
     placed: dict[str, Entry] = {}
     for path in sorted(entries, key=order):
@@ -178,11 +212,11 @@ def _at_real_places(lower: Tree, entries: dict[str, Entry]) -> dict[str, Entry]:
             up = parent(path)
             place = join(places.get(up, up), path.rpartition("/")[2])
         if entry.kind == DIRECTORY:
-            target = _behind_link(lower, place)
+            target = _behind_link(lower, place, kept)
             if target is not None:
                 places[path] = target
                 for missing in _absent(lower, placed, target):
-                    placed[missing] = entry
+                    placed[missing] = entries.get(missing, entry)
                 continue
             if place != path:
                 places[path] = place
@@ -192,21 +226,29 @@ def _at_real_places(lower: Tree, entries: dict[str, Entry]) -> dict[str, Entry]:
                 f"{shown(path)}: lands at {shown(place)} through a link of a lower layer, where another file lands too"
             )
         placed.setdefault(place, entry)
+    for place in placed if places else ():
+        for up in ancestors(place):
+            if up in placed and placed[up].kind != DIRECTORY:
+                raise InputError(
+                    f"{shown(place)}: lands there through a link of a lower layer, below a {placed[up].kind}"
+                )
     return placed
 
 
-def _behind_link(lower: Tree, path: str) -> str | None:
+def _behind_link(lower: Lookup, path: str, kept: Lookup) -> str | None:
     below = lower.entry(path)
     if below is None or below.kind != SYMLINK:
         return None
-    found = resolve(lower, path, follow=True)
-    if found.entry is None or found.entry.kind == DIRECTORY:
-        return found.path
-    return None
+    found = resolve(kept, path, follow=True)
+    if found.entry is not None:
+        return found.path if found.entry.kind == DIRECTORY else None
+    # Dangling: what it leads to can be made, unless something else than directories is on the way.
+    way = map(kept.entry, ancestors(found.path))
+    return None if any(entry is not None and entry.kind != DIRECTORY for entry in way) else found.path
 
 
-def _absent(lower: Tree, placed: Mapping[str, Entry], path: str) -> list[str]:
-    return [name for name in (path, *ancestors(path)) if name not in lower and name not in placed]
+def _absent(lower: Lookup, placed: Mapping[str, Entry], path: str) -> list[str]:
+    return [name for name in (path, *ancestors(path)) if lower.entry(name) is None and name not in placed]
 
 
 def _lacking(stack: Stack, wanted: Mapping[str, Entry]) -> tuple[str, ...]:
@@ -274,5 +316,7 @@ class _Final:
         if entry.inode is None:
             return [path]
         names = {name for name, other in self._entries.items() if other.inode == entry.inode}
-        names.update(name for name in self._lower.names_of(entry.inode) if name not in self._removed)
+        for name in self._lower.names_of(entry.inode):
+            if not any(hides(up, self._entries, self._removed) for up in (name, *ancestors(name))):
+                names.add(name)
         return sorted({path, *names})

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .build import Options, archive_method, open_inputs
 from .compress import choose
 from .config import Config, PackagesLayer
+from .oci.image import check_layers
 from .outputs import archive_outputs, layout_output, report_output
-from .plan import plan_layers
+from .plan import check_contents, plan_layers
 from .tree import shown
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def preview(config: Config, options: Options) -> Preview:
         outputs += archive_outputs(config.names, archive_method(config).algorithm)
     with open_inputs(config, options) as (base, rootfs):
         if any(isinstance(spec, PackagesLayer) for spec in config.layers):
+            check_contents(config, rootfs)
             layers = _unplanned(config)
         else:
             layers = [
@@ -90,11 +92,13 @@ def preview(config: Config, options: Options) -> Preview:
                 )
                 for planned in plan_layers(config, base.tree, rootfs)
             ]
+        below = len(base.image.layers) if base.image else 0
+        check_layers(below, sum(not layer.note for layer in layers))
         return Preview(
             config=config,
             compressor=choose(config.compression).identity,
             base=base.image.descriptor.digest if base.image else None,
-            base_layers=len(base.image.layers) if base.image else 0,
+            base_layers=below,
             layers=tuple(layers),
             outputs=tuple(name for output in outputs for name in output if name),
         )

@@ -6,10 +6,21 @@ Must not know labels.
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from .errors import ToolError
 from .run import run
+
+LOG = logging.getLogger("oe_oci")
+
+# Takes no lock, and fetches nothing: not even what a partial clone lacks, for which git would run a configured program.
+_ENVIRONMENT = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
 
 
 class Revision(NamedTuple):
@@ -37,8 +48,14 @@ def find_revision(folder: str) -> Revision | None:
     options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
     changes = _git(folder, "status", *options, settings=_no_filters(folder))
     if time is None or changes is None:
-        raise ToolError(f"git can not read the repository that holds {folder}")
+        raise ToolError(
+            f"git can not read the repository that holds {folder}",
+            hint='mend it, or leave its labels out: OCI_IMAGE_AUTO_LABELS = "0"',
+        )
     branch = _git(folder, "symbolic-ref", "-q", "--short", "HEAD") or ""
+    if not branch.isprintable():
+        LOG.warning("the branch's name %r is no text; its label is left out", branch)
+        branch = ""
     return Revision(head, branch, int(time), bool(changes))
 
 
@@ -54,5 +71,5 @@ def _git(folder: str, *words: str, settings: tuple[str, ...] = ()) -> str | None
     # Another user's checkout is read too, so nothing that it brings along may run, and nothing is written to it.
     settings = ("safe.directory=*", "core.fsmonitor=false", *settings)
     argv = ["git", "-C", folder, *(part for setting in settings for part in ("-c", setting)), *words]
-    done = run(argv, env={"GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1"})
+    done = run(argv, env=_ENVIRONMENT)
     return done.output.strip() if done.status == 0 else None

@@ -51,49 +51,63 @@ def open_rootfs(
 
 
 def _read_archive(plain: Region, where: str, epoch: int | None) -> Tree:
-    tree = Tree({"": Entry(DIRECTORY, 0o755)})
+    found = _Archived(plain, where, epoch)
     try:
         with open(plain.path, "rb") as file:
             for member in Archive(FileStream(file, 0, plain.size), where, whole=True):
-                _add(tree, member, plain, where, epoch)
+                found.add(member)
     except OSError as error:
         raise ToolError(f"cannot read {where}: {error.strerror}") from error
-    if len(tree) == 1:
+    if len(found.tree) == 1:
         raise InputError(f"{where}: an empty archive")
-    return tree
+    return found.tree
 
 
-def _add(tree: Tree, member: Member, plain: Region, where: str, epoch: int | None) -> None:
-    """Put one member where extracting it would: through links inside the root, replacing what was there."""
-    path = _place(tree, member.path, where)
-    if member.hardlink is not None:
-        target = _place(tree, member.hardlink, where)
-        entry = tree.entry(target)
+class _Archived:
+    """The tree of an archive's members so far."""
+
+    def __init__(self, plain: Region, where: str, epoch: int | None) -> None:
+        self.tree = Tree({"": Entry(DIRECTORY, 0o755)})
+        self._plain = plain
+        self._where = where
+        self._epoch = epoch
+        self._occupied: set[str] = set()  # directories with something in them
+
+    def add(self, member: Member) -> None:
+        """Put one member where extracting it would: through links inside the root, replacing what was there."""
+        path = self._place(member.path)
+        entry = self._entry(member) if member.hardlink is None else self._linked(member, member.hardlink)
+        if path in self._occupied and entry.kind != DIRECTORY:
+            raise InputError(f"{self._where}: {shown(path)}: a directory with files in it becomes something else")
+        for up in ancestors(path):
+            self._occupied.add(up)
+            if up in self.tree:
+                break
+            self.tree.put(up, Entry(DIRECTORY, 0o755))
+        self.tree.put(path, entry)
+
+    def _entry(self, member: Member) -> Entry:
+        entry = member.entry
+        return entry._replace(
+            mtime=rootfs_time(self._epoch, entry.mtime),
+            xattrs=content_xattrs(entry.xattrs),
+            content=Region(self._plain.path, member.offset, entry.size) if entry.kind == FILE else None,
+        )
+
+    def _linked(self, member: Member, hardlink: str) -> Entry:
+        target = self._place(hardlink)
+        entry = self.tree.entry(target)
         if entry is None or entry.kind == DIRECTORY:
-            raise InputError(f"{where}: {shown(member.path)}: hard link to missing {shown(member.hardlink)}")
+            raise InputError(f"{self._where}: {shown(member.path)}: hard link to missing {shown(hardlink)}")
         if entry.inode is None:
             entry = entry._replace(inode=("rootfs", target))
-            tree.put(target, entry)
-    else:
-        entry = member.entry._replace(
-            mtime=rootfs_time(epoch, member.entry.mtime),
-            xattrs=content_xattrs(member.entry.xattrs),
-            content=Region(plain.path, member.offset, member.entry.size) if member.entry.kind == FILE else None,
-        )
-    old = tree.entry(path)
-    if old is not None and old.kind == DIRECTORY and entry.kind != DIRECTORY and tree.below([path]):
-        raise InputError(f"{where}: {shown(path)}: a directory with files in it becomes something else")
-    for up in ancestors(path):
-        if up in tree:
-            break
-        tree.put(up, Entry(DIRECTORY, 0o755))
-    tree.put(path, entry)
+            self.tree.put(target, entry)
+        return entry
 
-
-def _place(tree: Tree, path: str, where: str) -> str:
-    if not path:
-        return path
-    up = resolve(tree, parent(path), follow=True)
-    if up.entry is not None and up.entry.kind != DIRECTORY:
-        raise InputError(f"{where}: {shown(path)}: lies in {shown(up.path)}, which is no directory")
-    return join(up.path, path.rpartition("/")[2])
+    def _place(self, path: str) -> str:
+        if not path:
+            return path
+        up = resolve(self.tree, parent(path), follow=True)
+        if up.entry is not None and up.entry.kind != DIRECTORY:
+            raise InputError(f"{self._where}: {shown(path)}: lies in {shown(up.path)}, which is no directory")
+        return join(up.path, path.rpartition("/")[2])

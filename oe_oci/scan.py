@@ -14,8 +14,8 @@ import stat
 from typing import TYPE_CHECKING, Callable
 
 from .changeset import content_xattrs
-from .content import Region
-from .errors import InputError, ToolError
+from .content import Region, unreadable
+from .errors import InputError
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, encode, join
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Directory:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _unreadable(name, error) from error
+            raise unreadable(name, error) from error
         return self._entry(name, facts)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
@@ -84,7 +84,7 @@ class Directory:
         try:
             return [decode(name) for name in os.listdir(self._name(directory))]
         except OSError as error:
-            raise _unreadable(self._name(directory), error) from error
+            raise unreadable(self._name(directory), error) from error
 
     def _name(self, path: str) -> bytes:
         return os.path.join(self._root, encode(path)) if path else self._root
@@ -110,10 +110,15 @@ class Directory:
             size=facts.st_size if kind == FILE else 0,
             target=_target(name) if kind == SYMLINK else "",
             device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
-            xattrs=_xattrs(name),
+            xattrs=self._xattrs(name),
             content=Region(name, 0, facts.st_size) if kind == FILE else None,
             inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
         )
+
+    def _xattrs(self, name: bytes) -> tuple[tuple[str, bytes], ...]:
+        found = _xattrs(name)
+        # An access list or a browser's note on where a file is from belongs to the checkout, as the owner does.
+        return tuple(pair for pair in found if pair[0] == "security.capability") if self._plain_modes else found
 
     def _mode(self, kind: str, mode: int) -> int:
         if kind == SYMLINK:
@@ -128,14 +133,14 @@ def _listed(directory: bytes) -> list[tuple[bytes, os.stat_result]]:
         with os.scandir(directory) as found:
             return sorted((entry.path, entry.stat(follow_symlinks=False)) for entry in found)
     except OSError as error:
-        raise _unreadable(directory, error) from error
+        raise unreadable(directory, error) from error
 
 
 def _target(name: bytes) -> str:
     try:
         return decode(os.readlink(name))
     except OSError as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
 def _xattrs(name: bytes) -> tuple[tuple[str, bytes], ...]:
@@ -147,15 +152,8 @@ def _xattrs(name: bytes) -> tuple[tuple[str, bytes], ...]:
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENODATA):
             return ()
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
     for key, _ in pairs:
         if "=" in key:
             raise InputError(f"{os.fsdecode(name)}: the extended attribute {key!r} has a '=' in its name")
     return content_xattrs(tuple(pairs))
-
-
-def _unreadable(name: bytes, error: OSError) -> ToolError:
-    hint = ""
-    if error.errno == errno.EACCES:
-        hint = "run as root or under fakeroot, or give the rootfs as a tar archive"
-    return ToolError(f"cannot read {os.fsdecode(name)}: {error.strerror}", hint=hint)

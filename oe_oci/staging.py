@@ -24,7 +24,7 @@ LOG = logging.getLogger("oe_oci")
 
 
 @contextlib.contextmanager
-def staging(deploy_dir: str, stem: str) -> Iterator[str]:
+def staging(deploy_dir: str, name: str) -> Iterator[str]:
     """The path of an empty folder in `deploy_dir`, which is made where it is missing; a context manager.
 
     Another build of the same image waits until this one is done.
@@ -33,7 +33,7 @@ def staging(deploy_dir: str, stem: str) -> Iterator[str]:
         ToolError: the folder can not be made or written to.
     """
     made = _make_folders(deploy_dir)
-    path = os.path.join(deploy_dir, f".{stem}-oci.partial")
+    path = os.path.join(deploy_dir, f".{name}-oci.partial")
     try:
         descriptor = _locked(path)
         try:
@@ -41,7 +41,7 @@ def staging(deploy_dir: str, stem: str) -> Iterator[str]:
             yield path
         finally:
             # Removed while it is still locked: who waits for it finds another inode, and makes a new one.
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
             os.close(descriptor)
     finally:
         for folder in made:
@@ -58,8 +58,9 @@ def _make_folders(path: str) -> list[str]:
     for folder in reversed(missing):
         try:
             os.mkdir(folder)
-        except FileExistsError:
-            continue
+        except FileExistsError as error:
+            if not os.path.isdir(folder):
+                raise ToolError(f"cannot make the folder {folder}: {error.strerror}") from error
         except OSError as error:
             raise ToolError(f"cannot make the folder {folder}: {error.strerror}") from error
     return missing
@@ -71,7 +72,9 @@ def _locked(path: str) -> int:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o700)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not os.path.isdir(os.path.dirname(path)):
+                raise ToolError(f"cannot make the folder {path}: {error.strerror}") from error
             continue
         except OSError as error:
             raise ToolError(f"cannot make the folder {path}: {error.strerror}") from error
@@ -103,3 +106,12 @@ def _clear(path: str) -> None:
                 shutil.rmtree(entry.path)
             else:
                 os.unlink(entry.path)
+
+
+def _remove(path: str) -> None:
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except KeyboardInterrupt:
+        # Not half of it either.
+        shutil.rmtree(path, ignore_errors=True)
+        raise

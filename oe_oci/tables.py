@@ -30,3 +30,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    r"""Text whose characters, but line ends, can be shown; the others are escaped, as `\x1b` or `\udcff`.
+
+    What images and file names hold is shown, and must not steer the terminal it is shown on.
+    """
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -102,7 +102,11 @@ def _split(name: bytes) -> tuple[bytes, bytes | None]:
 
 def _block(name: bytes, prefix: bytes, link: bytes, flag: bytes, entry: Entry, size: int) -> bytes:
     numbers = (entry.mode, min(entry.uid, _MAX_ID), min(entry.gid, _MAX_ID), min(size, _MAX_NUMBER))
-    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(_NAME, b"\0"), *numbers, min(entry.mtime, _MAX_NUMBER))
+    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        name.ljust(_NAME, b"\0"),
+        *numbers,
+        max(0, min(entry.mtime, _MAX_NUMBER)),
+    )
     tail = b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
         flag,
         link.ljust(_NAME, b"\0"),
@@ -110,6 +114,7 @@ def _block(name: bytes, prefix: bytes, link: bytes, flag: bytes, entry: Entry, s
         *entry.device,
         prefix.ljust(_PREFIX + 12, b"\0"),
     )
+    assert len(head) + 8 + len(tail) == BLOCK_SIZE, "a number that does not fit its field"
     return b"%b%06o\0 %b" % (head, _sum(head) + 8 * 0x20 + _sum(tail[:150]) + _sum(tail[150:]), tail)
 
 

@@ -108,11 +108,11 @@ class Tree:
 
     def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
         self.entries: dict[str, Entry] = dict(entries or {})
-        self._names: dict[Hashable, list[str]] = {}
+        self._names: dict[Hashable, dict[str, None]] = {}
         self._order: list[str] | None = None
         for path, entry in self.entries.items():
             if entry.inode is not None:
-                self._names.setdefault(entry.inode, []).append(path)
+                self._names.setdefault(entry.inode, {})[path] = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -139,14 +139,14 @@ class Tree:
 
     def names_of(self, inode: Hashable) -> list[str]:
         """The paths that share an inode."""
-        return self._names.get(inode, [])
+        return list(self._names.get(inode, ()))
 
     def put(self, path: str, entry: Entry) -> None:
         """Add or replace one entry; what lay below a directory that is one no longer must be dropped by `drop`."""
         self._forget(path)
         self.entries[path] = entry
         if entry.inode is not None:
-            self._names.setdefault(entry.inode, []).append(path)
+            self._names.setdefault(entry.inode, {})[path] = None
         self._order = None
 
     def drop(self, paths: Iterable[str], *, keep: bool = False) -> None:
@@ -171,7 +171,7 @@ class Tree:
         entry = self.entries.get(path)
         if entry is not None and entry.inode is not None:
             names = self._names[entry.inode]
-            names.remove(path)
+            del names[path]
             if not names:
                 del self._names[entry.inode]
 

@@ -27,6 +27,7 @@ _DECIMAL = re.compile(rb"(-?[0-9]{1,19})(?:\.([0-9]*))?")
 _KINDS = {b"0": tree.FILE, b"\0": tree.FILE, b"7": tree.FILE, b"2": tree.SYMLINK, b"3": tree.CHAR, b"4": tree.BLOCK,
           b"5": tree.DIRECTORY, b"6": tree.FIFO}  # fmt: skip
 _PATH_LIMIT = 32 << 10  # no file system has such; each of its components would be a directory of the tree
+_DEVICE_LIMIT = 0o7777777  # of each half of a device's number: what a header's field holds, more than any kernel has
 _XATTR = b"SCHILY.xattr."
 
 
@@ -225,8 +226,8 @@ class Archive:
             device = self._number(block[329:337]), self._number(block[337:345])
         uid = self._decimal(extended, b"uid", self._number(block[108:116]))
         gid = self._decimal(extended, b"gid", self._number(block[116:124]))
-        if uid < 0 or gid < 0 or min(device) < 0:
-            raise self._fault("an owner or a device number is negative")
+        if uid < 0 or gid < 0 or min(device) < 0 or max(device) > _DEVICE_LIMIT:
+            raise self._fault("an owner or a device number is out of bounds")
         return Entry(
             kind=kind,
             mode=0o777 if kind == tree.SYMLINK else self._number(block[100:108]) & 0o7777,

@@ -54,29 +54,38 @@ def command_line_defaults(conf_path: str, machine: str, epoch: str) -> dict[str,
     return defaults
 
 
-def configure(variables: VariableSource, *, folder: str) -> Config:
+def configure(
+    variables: VariableSource, *, folder: str, rootfs: str | None = None, deploy_dir: str | None = None
+) -> Config:
     """The configuration that the variables make; `folder` is the absolute folder of the file they come from.
+
+    `rootfs` and `deploy_dir`, absolute, win over the variables that say the same.
 
     Raises:
         ConfigError: with every fault found, in the order of the lines they stand in.
     """
     settings = Settings(variables, folder)
     settings.check_names()
-    config = _read(settings, folder)
+    config = _read(settings, folder, rootfs, deploy_dir)
     faults = settings.faults()
     if faults:
         raise ConfigError(faults)
     return config
 
 
-def _read(settings: Settings, folder: str) -> Config:
+def _read(settings: Settings, folder: str, rootfs: str | None, deploy_dir: str | None) -> Config:
     platform = read_platform(settings)
-    deploy_dir = _directory(settings, "IMGDEPLOYDIR", folder)
-    images = _directory(settings, "DEPLOY_DIR_IMAGE", folder) if settings.text("DEPLOY_DIR_IMAGE") else deploy_dir
-    rootfs = _directory(settings, "IMAGE_ROOTFS", folder) if settings.text("IMAGE_ROOTFS") else None
+    images = deploy_dir or ""
+    if deploy_dir is None:
+        deploy_dir = images = _directory(settings, "IMGDEPLOYDIR", folder)
+        if settings.text("DEPLOY_DIR_IMAGE"):
+            images = _directory(settings, "DEPLOY_DIR_IMAGE", folder)
+    if rootfs is None and settings.text("IMAGE_ROOTFS"):
+        rootfs = _directory(settings, "IMAGE_ROOTFS", folder)
     base = read_base(settings, platform, images)
     layers = _read_layers(settings, has_rootfs=rootfs is not None)
     _check_backend(settings, layers)
+    auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
     settings.switch("OCI_LAYER_CACHE")
     return Config(
         names=read_names(settings),
@@ -86,19 +95,24 @@ def _read(settings: Settings, folder: str) -> Config:
         run=read_run_config(settings),
         author=settings.unicode("OCI_IMAGE_AUTHOR_EMAIL") or settings.unicode("OCI_IMAGE_AUTHOR"),
         annotations=read_annotations(settings),
-        auto_labels=_read_auto_labels(settings),
-        labels_from=folder,
+        auto_labels=auto,
+        labels_from=folder if _needs_repository(auto, epoch) else None,
         keep_empty=settings.switch("OCI_LAYER_KEEP_EMPTY"),
         host_owner=read_host_owner(settings),
         path_rules=read_path_rules(settings),
         compression=_read_compression(settings),
         archives=settings.text("OCI_IMAGE_TAR_OUTPUT").lower() not in OFF,
         archive_compression=settings.choice("OCI_IMAGE_TAR_COMPRESSION", ("", "gz", "zst")),
-        epoch=_read_epoch(settings),
+        epoch=epoch,
         rootfs=rootfs,
         deploy_dir=deploy_dir,
         notes=tuple(settings.notes),
     )
+
+
+def _needs_repository(auto: AutoLabels, epoch: int | None) -> bool:
+    """Whether a label, or the image's time, is to be found in the git repository."""
+    return "" in (auto.revision, auto.branch) or (not auto.date and epoch is None)
 
 
 def _read_layers(settings: Settings, *, has_rootfs: bool) -> tuple[LayerSpec, ...]:

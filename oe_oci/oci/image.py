@@ -53,11 +53,7 @@ def make_image(base: Image | None, added: Sequence[Added], wanted: Config, autom
     """
     below = tuple(_as_oci(layer) for layer in base.layers) if base else ()
     layers = below + tuple(layer.descriptor for layer in added)
-    if len(layers) > MAX_LAYERS:
-        raise InputError(
-            f"the image has {len(layers)} layers, {len(below)} of them of the base; runtimes take at most {MAX_LAYERS}",
-            hint="put paths together in fewer entries of OCI_LAYERS",
-        )
+    check_layers(len(below), len(added))
     config = to_bytes(_config(base, added, wanted, automatic))
     config_descriptor = _describe(CONFIG, config)
     manifest = {
@@ -65,12 +61,29 @@ def make_image(base: Image | None, added: Sequence[Added], wanted: Config, autom
         "mediaType": MANIFEST,
         "config": config_descriptor.to_json(),
         "layers": [layer.to_json() for layer in layers],
-        "annotations": {**automatic.annotations, **dict(wanted.annotations)},
+        "annotations": _annotations(wanted, automatic),
     }
     if not manifest["annotations"]:
         del manifest["annotations"]
     data = to_bytes(manifest)
     return NewImage(config, config_descriptor, data, _describe(MANIFEST, data), layers)
+
+
+def check_layers(below: int, added: int) -> None:
+    """Raises InputError for more layers than runtimes take, `below` of them the base's, or for none at all."""
+    if below + added > MAX_LAYERS:
+        raise InputError(
+            f"the image has {below + added} layers, {below} of them of the base; runtimes take at most {MAX_LAYERS}",
+            hint="put paths together in fewer entries of OCI_LAYERS",
+        )
+    if not below + added:
+        raise InputError("every layer is empty, and there is no base image: nothing to build")
+
+
+def _annotations(wanted: Config, automatic: Automatic) -> dict[str, str]:
+    """The automatic ones, with the values that labels of the same keys were given, and those asked for."""
+    given = {key: value for key, value in wanted.run.labels or () if key in automatic.annotations}
+    return {**automatic.annotations, **given, **dict(wanted.annotations)}
 
 
 def make_index(image: NewImage, names: Names, platform: Platform) -> bytes:

@@ -302,7 +302,9 @@ def find_image(layout: Layout, tag: str | None, platform: Platform | None) -> De
     if not distinct:
         raise InputError(f"{layout.where}: holds no image")
     listed = ", ".join(sorted(f"{name or d.digest} ({d.platform or 'no platform'})" for name, d in found))
-    raise InputError(f"{layout.where}: holds several images: {listed}", hint="name one: LAYOUT:TAG")
+    raise InputError(
+        f"{layout.where}: holds several images: {listed}", hint="name one by its tag, LAYOUT:TAG, or by its platform"
+    )
 
 
 def _for_platform(

@@ -148,10 +148,16 @@ def as_texts(fields: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """A JSON document that is an object. Raises InputError, never another, whatever the bytes are."""
     try:
-        value = json.loads(data.decode("utf-8"))
+        value = json.loads(data.decode("utf-8"), parse_constant=_no_number)
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON: {str(error)[:120]}") from None
     return as_object(value, where)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 def to_bytes(value: Mapping[str, Any]) -> bytes:

@@ -90,7 +90,7 @@ def test_zstd_frames_tell_size_and_checksum():
 
 def test_a_pinned_compressor_that_is_absent_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "zlib_ng", None)
-    with pytest.raises(ConfigError, match="compressor 'zlib-ng' is not installed\n  install one of: zlib-ng, zlib"):
+    with pytest.raises(ConfigError, match="compressor 'zlib-ng' is not installed\n  install zlib-ng, or write 'auto'"):
         choose(Compression("gzip", 6, "zlib-ng"))
 
 

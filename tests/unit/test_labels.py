@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from oe_oci.config import AutoLabels
+from oe_oci.errors import ToolError
 from oe_oci.labels import automatic, inherited
 from oe_oci.revision import Revision, find_revision
 
@@ -129,6 +130,28 @@ def test_nothing_a_checkout_brings_along_is_run(repository):
     (folder / "image.conf").write_text("A = '3'\n")
     assert find_revision(str(folder)).dirty
     assert not (folder / "ran").exists()
+
+
+def test_nothing_is_fetched(repository):
+    folder, git = repository
+    git("config", "extensions.partialClone", "origin")
+    git("config", "remote.origin.url", str(folder / "none"))
+    git("config", "remote.origin.promisor", "true")
+    git("config", "remote.origin.uploadpack", f"touch {folder}/ran; false")
+    (folder / "image.conf").write_text("A = '4'\n")
+    listed = subprocess.run(
+        ["git", "-C", folder, "rev-parse", "HEAD^{tree}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (folder / ".git" / "objects" / listed[:2] / listed[2:]).unlink()
+    with pytest.raises(ToolError, match="git can not read the repository"):
+        find_revision(str(folder))
+    assert not (folder / "ran").exists()
+
+
+def test_a_branch_that_is_no_text_has_no_label(repository):
+    folder, git = repository
+    git("checkout", "-q", "-b", b"caf\xe9")
+    assert find_revision(str(folder)).branch == ""
 
 
 def test_another_users_checkout_is_read(repository):

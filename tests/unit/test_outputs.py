@@ -79,6 +79,7 @@ def test_the_links_of_another_image_of_the_name_are_left_alone(tmp_path):
 def test_links_of_a_tag_the_image_no_longer_has_are_removed(tmp_path):
     run(tmp_path, names=Names("app", "app-1.0", "1.0", "localhost/app:1.0"))
     (tmp_path / "deploy" / "mine").symlink_to("elsewhere")
+    (tmp_path / "deploy" / "production").symlink_to("app-oci")
     run(tmp_path, archive_compression="gz")
     assert [name for name in listed(tmp_path) if (tmp_path / "deploy" / name).is_symlink()] == [
         "app-latest-oci",
@@ -86,6 +87,7 @@ def test_links_of_a_tag_the_image_no_longer_has_are_removed(tmp_path):
         "app-latest-oci.json",
         "app-latest-oci.tar.gz",
         "mine",
+        "production",
     ]
 
 
@@ -147,7 +149,19 @@ def test_a_failed_first_build_leaves_not_even_the_folder(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("name", ["app-oci", "app-latest-oci"])
+@pytest.mark.parametrize("place", ["app-oci", "app-oci/blobs", "app-oci/blobs/sha256"])
+def test_a_link_in_the_way_is_not_followed(tmp_path, place):
+    run(tmp_path)
+    path = tmp_path / "deploy" / place
+    path.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "mine").write_text("keep")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ToolError, match="is in the way"):
+        run(tmp_path, "2")
+    assert (tmp_path / "elsewhere" / "mine").read_text() == "keep"
+
+
+@pytest.mark.parametrize("name", ["app-oci", "app-latest-oci", "app-oci-dir.tar", "app-latest-oci.tar.gz"])
 def test_a_folder_in_the_way_is_not_touched(tmp_path, name):
     (tmp_path / "deploy" / name).mkdir(parents=True)
     (tmp_path / "deploy" / name / "mine").write_text("keep")
@@ -196,8 +210,20 @@ def test_builds_of_different_images_do_not_wait(tmp_path):
 
 def test_a_folder_that_can_not_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ToolError, match=r"cannot make the folder .*file/deploy: Not a directory"):
+    with pytest.raises(ToolError, match=r"cannot make the folder .*/file: File exists"):
         run(tmp_path, deploy_dir=str(tmp_path / "file" / "deploy"))
+
+
+def test_a_dangling_link_as_the_deploy_folder_is_a_clear_error(tmp_path):
+    (tmp_path / "deploy").symlink_to("nowhere/x")
+    with pytest.raises(ToolError, match=r"cannot make the folder .*deploy: File exists"):
+        run(tmp_path)
+
+
+def test_what_a_killed_build_of_another_name_left_is_cleared(tmp_path):
+    (tmp_path / "deploy" / ".app-oci.partial" / "layout").mkdir(parents=True)
+    run(tmp_path, names=Names("app-20260101", "app-latest", "latest", "localhost/app:latest"))
+    assert ".app-oci.partial" not in listed(tmp_path)
 
 
 def test_many_processes_at_once_leave_one_whole_image(tmp_path):

@@ -197,6 +197,15 @@ def test_the_umask_of_a_checkout_does_not_matter(host, mode, plain):
     assert wanted_host(host_layer((host / "ca.crt", "/ca")), owner=None)["ca"].mode == mode
 
 
+def test_a_file_of_a_copied_folder_does_not_replace_a_folder(host):
+    lower = tree(etc__sub__x=b"1", etc__sub__y=b"2")
+    (host / "tree" / "sub" / "f").unlink()
+    (host / "tree" / "sub").rmdir()
+    (host / "tree" / "sub").write_text("a file now")
+    with pytest.raises(ConfigError, match="/etc/sub is a directory, which a file would replace with all that is in it"):
+        wanted_host(host_layer((host / "tree", "/etc")), lower)
+
+
 def test_a_given_owner_and_the_hosts_own(host):
     layer = host_layer((host / "ca.crt", "/ca"))
     assert wanted_host(layer, owner=(7, 8))["ca"][2:4] == (7, 8)
@@ -240,6 +249,13 @@ def test_a_rule_changes_every_name_of_an_inode():
     final = ruled(tree(a=shared, d__b=shared), {}, rule("/a", 0o600))
     assert final.entries["d/b"].mode == 0o600
     assert sorted(final.names_of(("rootfs", 1))) == ["a", "d/b"]
+
+
+def test_a_rule_brings_back_no_name_that_is_gone():
+    shared = file(b"1", inode=("rootfs", 1))
+    lower = tree(bin__t=shared, usr__share__x=shared, a__x=shared)
+    final = ruled(lower, {"a": file(b"now a file")}, rule("/usr/share", remove=True), rule("/bin/t", 0o711))
+    assert sorted(final.entries) == ["", "a", "bin", "bin/t", "usr"]
 
 
 def test_a_rule_removes_from_below_and_from_the_layer_itself():

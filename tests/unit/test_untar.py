@@ -412,9 +412,10 @@ def test_negative_sizes_are_refused(kind):
 
 
 def test_negative_owners_and_devices_are_refused():
-    refused(header(uid=b"\xff" * 8) + END, "negative")
-    refused(extended(record(b"gid", b"-1")) + header() + END, "negative")
-    refused(header(type=b"3", major=b"\xff" * 8) + END, "negative")
+    refused(header(uid=b"\xff" * 8) + END, "out of bounds")
+    refused(extended(record(b"gid", b"-1")) + header() + END, "out of bounds")
+    refused(header(type=b"3", major=b"\xff" * 8) + END, "out of bounds")
+    refused(header(type=b"3", minor=b"\x80" + (1 << 22).to_bytes(7, "big")) + END, "out of bounds")
 
 
 @pytest.mark.parametrize(
