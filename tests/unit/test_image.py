@@ -171,6 +171,11 @@ def test_more_layers_than_runtimes_take_are_refused():
         make_image(base(layers=125), added("a"), config(), AUTOMATIC)
 
 
+def test_annotations_say_what_labels_of_the_same_key_say():
+    _, manifest = documents(None, RunConfig(labels=(("auto", "mine"), ("other", "x"))))
+    assert manifest["annotations"] == {"auto": "mine"}
+
+
 def test_own_annotations_win():
     _, manifest = documents(None, RunConfig(), annotations=(("auto", "mine"), ("x", "y")))
     assert manifest["annotations"] == {"auto": "mine", "x": "y"}

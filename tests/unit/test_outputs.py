@@ -16,8 +16,8 @@ import pytest
 from support.configs import config
 
 from oe_oci.build import Options, build
-from oe_oci.config import Compression, HostCopy, HostLayer, Names
-from oe_oci.errors import InputError, ToolError
+from oe_oci.config import Compression, HostCopy, HostLayer, Names, PathsLayer, RootfsLayer
+from oe_oci.errors import ConfigError, InputError, ToolError
 from oe_oci.staging import staging
 
 ALL = [
@@ -224,6 +224,20 @@ def test_what_a_killed_build_of_another_name_left_is_cleared(tmp_path):
     (tmp_path / "deploy" / ".app-oci.partial" / "layout").mkdir(parents=True)
     run(tmp_path, names=Names("app-20260101", "app-latest", "latest", "localhost/app:latest"))
     assert ".app-oci.partial" not in listed(tmp_path)
+
+
+def test_a_deploy_folder_in_what_is_packed_is_refused(tmp_path):
+    layer = HostLayer("all", (HostCopy(str(tmp_path), "/all", "."),))
+    with pytest.raises(
+        ConfigError, match=r"OCI_LAYERS: the deploy folder .*/deploy lies in .*, which goes into the image"
+    ):
+        run(tmp_path, layers=(layer,))
+    with pytest.raises(ConfigError, match="IMAGE_ROOTFS: the deploy folder"):
+        run(tmp_path, layers=(RootfsLayer("rootfs"),), rootfs=str(tmp_path))
+    with pytest.raises(ConfigError, match="IMAGE_ROOTFS: the deploy folder"):
+        run(tmp_path, layers=(PathsLayer("a", "directories", ("/deploy",)),), rootfs=str(tmp_path))
+    (tmp_path / "usr").mkdir()
+    assert run(tmp_path, layers=(PathsLayer("a", "directories", ("/usr",)),), rootfs=str(tmp_path))
 
 
 def test_many_processes_at_once_leave_one_whole_image(tmp_path):

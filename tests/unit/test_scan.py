@@ -64,6 +64,18 @@ def test_attributes_are_found_but_not_this_hosts(folder):
     assert scanned(folder)["etc/file"].xattrs == (("user.note", b"\0\xff"),)
 
 
+def test_a_checkouts_attributes_are_no_content_but_capabilities_are(folder):
+    os.setxattr(folder / "etc" / "file", "user.xdg.origin.url", b"x")
+    plain = Directory(str(folder), "host", int, (0, 0), plain_modes=True).entry("etc/file")
+    assert plain.xattrs == ()
+    assert plain.mode == 0o755
+    if os.geteuid() == 0:
+        capability = b"\1\0\0\2\0\4\0\0" + bytes(12)
+        os.setxattr(folder / "etc" / "file", "security.capability", capability)
+        again = Directory(str(folder), "host", int, (0, 0), plain_modes=True).entry("etc/file")
+        assert again.xattrs == (("security.capability", capability),)
+
+
 def test_a_socket_is_left_out_and_told_of(folder, caplog):
     with socket.socket(socket.AF_UNIX) as server:
         old = os.getcwd()

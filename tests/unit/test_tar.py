@@ -99,6 +99,10 @@ def test_large_numbers_need_records_and_small_ones_do_not():
     assert b"size=8589934592\n" in data
 
 
+def test_a_time_before_1970_is_0():
+    assert read("a", file(mtime=-5)).mtime == 0
+
+
 def test_attributes_keep_every_byte():
     value = bytes(range(256)) + b"=\n\0"
     data = tar.header("a", file(xattrs=(("security.capability", value), ("user.a", b""))))
