@@ -75,11 +75,11 @@ def configure(
 
 def _read(settings: Settings, folder: str, rootfs: str | None, deploy_dir: str | None) -> Config:
     platform = read_platform(settings)
-    images = deploy_dir or ""
-    if deploy_dir is None:
-        deploy_dir = images = _directory(settings, "IMGDEPLOYDIR", folder)
-        if settings.text("DEPLOY_DIR_IMAGE"):
-            images = _directory(settings, "DEPLOY_DIR_IMAGE", folder)
+    default_place = deploy_dir is not None and not settings.has_place("DEPLOY_DIR_IMAGE")
+    deploy_dir = deploy_dir or _directory(settings, "IMGDEPLOYDIR", folder)
+    images = deploy_dir
+    if settings.text("DEPLOY_DIR_IMAGE") and not default_place:
+        images = _directory(settings, "DEPLOY_DIR_IMAGE", folder)
     if rootfs is None and settings.text("IMAGE_ROOTFS"):
         rootfs = _directory(settings, "IMAGE_ROOTFS", folder)
     base = read_base(settings, platform, images)

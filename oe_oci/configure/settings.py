@@ -158,6 +158,10 @@ class Settings:
         changed = not _REFERENCE.search(default) and self.literal(name) != default
         return changed or self._source.location(name) is not None
 
+    def has_place(self, name: str) -> bool:
+        """Whether a line of the configuration gives the value, for names whose default only the caller knows."""
+        return self._source.location(name) is not None
+
     def is_unreadable(self, name: str) -> bool:
         """Whether a fault stands for the whole value, so that what follows from its absence is no fault."""
         return name in self._unreadable

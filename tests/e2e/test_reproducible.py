@@ -21,13 +21,9 @@ SUMMARY = "Reproducible"
 PV = "1.2.3"
 OCI_LAYERS = "\\
     programs:directories:/usr,/bin,/sbin,/lib \\
+    host:host:../files/tool:/usr/bin/,../files:/srv/files \\
     data:files:/var/lib/special/shared,/names \\
     rest:directories:/etc,/dev,/locked,/opt,/var \\
-    host:host:../files/tool:/usr/bin/,../files:/srv/files \\
-"
-OCI_IMAGE_PATHS = "\\
-    /usr/bin/tool:0755:0:0 \\
-    /srv/files:0755:0:0 /srv/files/tool:0755:0:0 /srv/files/deep:0755:0:0 /srv/files/deep/data:0644:0:0 \\
 "
 OCI_IMAGE_LABELS = "vendor='Example GmbH' café=☃"
 OCI_IMAGE_ENV_VARS = "B=2 A=1"
