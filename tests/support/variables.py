@@ -9,11 +9,11 @@ ROOTFS = {"IMAGE_ROOTFS": "/rootfs"}
 
 
 class FakeVariables:
-    """Every value counts as written in `/work/image.conf`, but those of `defaults`."""
+    """Every value counts as written in `/project/image.conf`, but those of `defaults`."""
 
     def __init__(self, written: dict[str, str], defaults: dict[str, str] | None = None) -> None:
         self._written = written
-        usual = {"IMAGE_BASENAME": "app", "IMGDEPLOYDIR": "/deploy", "TARGET_ARCH": "x86_64", "TOPDIR": "/work"}
+        usual = {"IMAGE_BASENAME": "app", "IMGDEPLOYDIR": "/deploy", "TARGET_ARCH": "x86_64", "TOPDIR": "/project"}
         self._defaults = {**usual, **(defaults or {})}
 
     def get(self, name: str) -> str | None:
@@ -24,7 +24,7 @@ class FakeVariables:
 
     def location(self, name: str) -> Location | None:
         names = list(self._written)
-        return Location("/work/image.conf", names.index(name) + 1) if name in names else None
+        return Location("/project/image.conf", names.index(name) + 1) if name in names else None
 
     def referenced(self) -> frozenset[str]:
         return frozenset(name for name in self._written for text in self._written.values() if f"${{{name}}}" in text)

@@ -20,7 +20,7 @@ INHERITED = ["ENTRYPOINT", "ENV_VARS", "RUNTIME_UID", "WORKINGDIR", "STOPSIGNAL"
 
 
 def made(*, defaults: dict[str, str] | None = None, **written: str) -> Config:
-    return configure(FakeVariables({**ROOTFS, **written}, defaults), folder="/work")
+    return configure(FakeVariables({**ROOTFS, **written}, defaults), folder="/project")
 
 
 def refused(**written: str) -> str:
@@ -39,7 +39,7 @@ def test_nothing_but_a_rootfs() -> None:
         author="",
         annotations=(),
         auto_labels=AutoLabels("", "", "", None),
-        labels_from="/work",
+        labels_from="/project",
         keep_empty=False,
         host_owner=(0, 0),
         path_rules=(),
@@ -175,12 +175,12 @@ class TestLayers:
     def test_packages_and_host_layers_need_no_rootfs(self) -> None:
         config = made(IMAGE_ROOTFS="", OCI_LAYERS="a:packages:x b:host:f:/f")
         assert config.rootfs is None
-        assert config.layers[1].copies[0].source == "/work/f"  # type: ignore[union-attr]
+        assert config.layers[1].copies[0].source == "/project/f"  # type: ignore[union-attr]
 
     def test_a_rootfs_is_meant_from_the_build_folder(self) -> None:
-        assert made(IMAGE_ROOTFS="tree.tar").rootfs == "/work/tree.tar"
+        assert made(IMAGE_ROOTFS="tree.tar").rootfs == "/project/tree.tar"
         assert made(IMAGE_ROOTFS="tree", TOPDIR="/build").rootfs == "/build/tree"
-        assert made(IMAGE_ROOTFS="tree", TOPDIR="sub").rootfs == "/work/sub/tree"
+        assert made(IMAGE_ROOTFS="tree", TOPDIR="sub").rootfs == "/project/sub/tree"
 
     @pytest.mark.parametrize(
         ("text", "found"),
@@ -238,7 +238,7 @@ class TestBase:
 
     @pytest.mark.parametrize(
         ("written", "path"),
-        [("/srv/base", "/srv/base"), ("./base.tar", "/work/base.tar"), ("../base", "/work/../base")],
+        [("/srv/base", "/srv/base"), ("./base.tar", "/project/base.tar"), ("../base", "/project/../base")],
     )
     def test_path(self, written: str, path: str) -> None:
         assert made(OCI_BASE_IMAGE=written, OCI_BASE_IMAGE_TAG="1.0").base == BaseRef(path, "1.0", written)
@@ -420,7 +420,7 @@ class TestOutputs:
         assert made(OCI_LAYER_KEEP_EMPTY="1").keep_empty
 
     def test_no_folder(self) -> None:
-        assert refused(IMGDEPLOYDIR="").startswith("/work/image.conf:2: IMGDEPLOYDIR: is not set")
+        assert refused(IMGDEPLOYDIR="").startswith("/project/image.conf:2: IMGDEPLOYDIR: is not set")
 
     def test_sloci_image_makes_one_layer(self) -> None:
         assert made(OCI_IMAGE_BACKEND="sloci-image").layers == (RootfsLayer("rootfs"),)
@@ -449,7 +449,7 @@ class TestFaults:
                 return super().get(name)
 
         with pytest.raises(ConfigError) as raised:
-            configure(Broken({"OCI_LAYERS": "", "OCI_IMAGE_TAG": ""}), folder="/work")
+            configure(Broken({"OCI_LAYERS": "", "OCI_IMAGE_TAG": ""}), folder="/project")
         assert [fault[1] for fault in raised.value.faults] == ["refers to itself", "is empty"]
 
     def test_odd_characters_are_shown_on_one_line(self) -> None:
