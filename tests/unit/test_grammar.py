@@ -49,7 +49,7 @@ def test_every_type() -> None:
         motd:files:/etc/motd
         host:host:/src:1/ca.crt:/etc/ssl/,conf/app.conf:/etc/app.conf,./x:/,../y:/y
     """
-    layers, faults, notes = parse_layers(text, "/work")
+    layers, faults, notes = parse_layers(text, "/project")
     assert not faults
     assert not notes
     assert layers == (
@@ -60,9 +60,9 @@ def test_every_type() -> None:
             "host",
             (
                 HostCopy("/src:1/ca.crt", "/etc/ssl/", "/src:1/ca.crt"),
-                HostCopy("/work/conf/app.conf", "/etc/app.conf", "conf/app.conf"),
-                HostCopy("/work/x", "/", "./x"),
-                HostCopy("/work/../y", "/y", "../y"),
+                HostCopy("/project/conf/app.conf", "/etc/app.conf", "conf/app.conf"),
+                HostCopy("/project/x", "/", "./x"),
+                HostCopy("/project/../y", "/y", "../y"),
             ),
         ),
     )

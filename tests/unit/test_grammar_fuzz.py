@@ -27,7 +27,7 @@ _texts = st.text() | st.text(alphabet=":+,/. abc-_'\"\\=$\n") | _pieces.map("".j
 @example("a:packages:++")
 @example("a:host:::")
 def test_any_text_gives_layers_or_faults(text: str) -> None:
-    layers, faults, _ = parse_layers(text, "/work")
+    layers, faults, _ = parse_layers(text, "/project")
     assert len(layers) + len(faults) >= len(text.split())
     assert len({layer.name for layer in layers}) == len(layers)
 
@@ -36,7 +36,7 @@ def test_any_text_gives_layers_or_faults(text: str) -> None:
 @given(st.dictionaries(st.sampled_from([variable.name for variable in TABLE]), _texts, max_size=6))
 def test_any_values_give_a_configuration_or_its_error(values: dict[str, str]) -> None:
     try:
-        configure(FakeVariables({**ROOTFS, **values}), folder="/work")
+        configure(FakeVariables({**ROOTFS, **values}), folder="/project")
     except ConfigError as error:
         lines = str(error).split("\n")
     else:
