@@ -23,7 +23,7 @@ from .populate import (
     want_paths,
     want_rootfs,
 )
-from .tree import Source, Tree
+from .tree import Source, Tree, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,8 @@ def check_apart(config: Config) -> None:
 
     Follows links, as the host has them.
     """
-    outputs = os.path.realpath(config.deploy_dir)
+    # As bytes: what a rootfs or a configuration calls a file need not be a name in this host's locale.
+    outputs = os.path.realpath(encode(config.deploy_dir))
     places = [
         ("OCI_LAYERS", copy.source) for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies
     ]
@@ -104,9 +105,13 @@ def check_apart(config: Config) -> None:
             paths = spec.paths if isinstance(spec, PathsLayer) else ("/",)
             places += [("IMAGE_ROOTFS", os.path.join(config.rootfs, path.strip("/"))) for path in paths]
     faults = [
-        Fault(variable, f"the deploy folder {outputs} lies in {place}, which goes into the image", "set --deploy-dir")
+        Fault(
+            variable,
+            f"the deploy folder {decode(outputs)} lies in {place}, which goes into the image",
+            "set --deploy-dir",
+        )
         for variable, place in dict.fromkeys(places)
-        if os.path.commonpath([outputs, os.path.realpath(place)]) == os.path.realpath(place)
+        if os.path.commonpath([outputs, os.path.realpath(encode(place))]) == os.path.realpath(encode(place))
     ]
     if faults:
         raise ConfigError(faults)

@@ -21,6 +21,7 @@ from .tree import (
     Source,
     Tree,
     ancestors,
+    encode,
     join,
     order,
     parent,
@@ -90,7 +91,7 @@ def missing_sources(layer: HostLayer) -> list[Fault]:
     return [
         Fault("OCI_LAYERS", f"layer '{layer.name}': '{copy.written}': there is no {copy.source}")
         for copy in layer.copies
-        if not os.path.exists(copy.source)
+        if not os.path.exists(encode(copy.source))
     ]
 
 

@@ -45,7 +45,7 @@ class Directory:
     def __init__(
         self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None, *, plain_modes: bool = False
     ) -> None:
-        self._root = os.fsencode(os.path.realpath(root))
+        self._root = os.path.realpath(encode(root))
         self._label = label
         self._time = time
         self._owner = owner

@@ -214,6 +214,7 @@ def _add_names(root: bytes) -> None:
         b"a=b",
         b"tab\t",
         "ünïcode ☃".encode(),
+        "grün".encode(),
         b"back\\slash",
         b"q'\"uote",
         b"...",
