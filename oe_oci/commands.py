@@ -153,9 +153,12 @@ def _options(arguments: Namespace) -> Options:
 def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
     from .bbconf import read_conf
     from .configure import command_line_defaults, configure
+    from .tree import decode
 
     defaults = command_line_defaults(path, os.uname().machine, os.environ.get("SOURCE_DATE_EPOCH", ""))
-    variables = read_conf(path, defaults=defaults, settings=arguments.settings)
+    # As text in UTF-8, like the file's, whatever the locale took it for.
+    settings = [decode(os.fsencode(setting)) for setting in arguments.settings]
+    variables = read_conf(path, defaults=defaults, settings=settings)
     config = configure(
         variables,
         folder=os.path.dirname(os.path.abspath(path)),

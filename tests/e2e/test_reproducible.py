@@ -149,10 +149,7 @@ def test_locale(builder, reference, env):
     "env",
     [
         {"LC_ALL": "C"},
-        pytest.param(
-            ASCII,
-            marks=pytest.mark.xfail(reason="paths of a configuration are encoded as the locale has it, not UTF-8"),
-        ),
+        ASCII,
     ],
     ids=["C", "ASCII"],
 )
