@@ -57,7 +57,6 @@ class Filter:
     """A program that turns the bytes written to it into others, in `output`; a context manager."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._argv = argv
         try:
             self._process = subprocess.Popen(
                 argv, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
