@@ -163,7 +163,7 @@ def _copy(upper: _Overlay, source: Directory, target: str, epoch: int) -> str:
 class _Overlay:
     """A tree with entries on top of it: what later copies of one layer see of earlier ones."""
 
-    def __init__(self, lower: Tree) -> None:
+    def __init__(self, lower: Lookup) -> None:
         self._lower = lower
         self.entries: dict[str, Entry] = {}
 
@@ -233,7 +233,21 @@ def _at_real_places(lower: Lookup, entries: dict[str, Entry]) -> dict[str, Entry
                 raise InputError(
                     f"{shown(place)}: lands there through a link of a lower layer, below a {placed[up].kind}"
                 )
+    if places:
+        _check_reached(lower, placed, entries)
     return placed
+
+
+def _check_reached(lower: Lookup, placed: dict[str, Entry], entries: Mapping[str, Entry]) -> None:
+    """See that every file is found at its path: links that lead to each other or to the root can hide some."""
+    final = _Overlay(lower)
+    final.entries = placed
+    for path, entry in entries.items():
+        if entry.kind != DIRECTORY and resolve(final, path).entry != entry:
+            raise InputError(
+                f"{shown(path)}: would be lost behind a link of a lower layer",
+                hint="remove that link from the base, or the path from the rootfs",
+            )
 
 
 def _behind_link(lower: Lookup, path: str, kept: Lookup) -> str | None:

@@ -109,6 +109,12 @@ def test_a_directory_over_a_link_to_a_file_replaces_it():
     assert "a/x" in found
 
 
+def test_a_file_that_links_below_would_hide_is_an_error_and_not_lost():
+    lower = tree(b__x="../b", c="b/x")
+    with pytest.raises(InputError, match="/c/x: would be lost behind a link of a lower layer"):
+        want_rootfs(tree(c__x=b"1"), on(lower))
+
+
 def test_two_files_in_one_place_are_an_error():
     lower = tree(bin="usr/bin", usr__bin=directory())
     with pytest.raises(InputError, match="/usr/bin/x: lands at /usr/bin/x"):
