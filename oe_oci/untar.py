@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 _HEADER_LIMIT = 1 << 20  # of an extended header or a long name
+_GLOBAL_LIMIT = 1000  # records that hold for all members; each member is looked through for them
 _NUMBER_LIMIT = 1 << 63  # of any number, either way, as the kernel's own
 _DECIMAL = re.compile(rb"(-?[0-9]{1,19})(?:\.([0-9]*))?")
 _KINDS = {b"0": tree.FILE, b"\0": tree.FILE, b"7": tree.FILE, b"2": tree.SYMLINK, b"3": tree.CHAR, b"4": tree.BLOCK,
@@ -35,7 +36,8 @@ class Member(NamedTuple):
     """One member: its path, relative to the root and without `.`; its facts, without content.
 
     `hardlink` is the path of an earlier member this is another name of, else None. `offset` is where the data
-    begins in the uncompressed archive. `raw` is the name as it is written.
+    begins in the uncompressed archive. `raw` is the name as it is written; `user` and `group` are the owners' names,
+    empty where the archive has numbers alone.
     """
 
     path: str
@@ -43,6 +45,8 @@ class Member(NamedTuple):
     hardlink: str | None
     offset: int
     raw: str
+    user: str
+    group: str
 
 
 class Archive:
@@ -114,6 +118,8 @@ class Archive:
                 records.update(self._records(self._extension(block)))
             elif kind == b"g":
                 self._global.update(self._records(self._extension(block)))
+                if len(self._global) > _GLOBAL_LIMIT:
+                    raise self._fault(f"has more than {_GLOBAL_LIMIT} global records")
             elif kind == b"L":
                 long_name = self._extension(block).rstrip(b"\0")
             elif kind == b"K":
@@ -206,7 +212,8 @@ class Archive:
         self._begin(size if kind == tree.FILE else min(size, 0))
         entry = self._entry(block, extended, kind or tree.FILE, link)
         hardlink = self._path(link) if flag == b"1" else None
-        return Member(path, entry, hardlink, self._stream.position, decode(name))
+        user, group = _owners(block, extended)
+        return Member(path, entry, hardlink, self._stream.position, decode(name), user, group)
 
     def _refuse(self, name: bytes, flag: bytes, extended: dict[bytes, bytes]) -> None:
         where = f"{self._where}: {tree.shown(decode(name).lstrip('./'))}"
@@ -273,6 +280,14 @@ class Archive:
         if os.pardir in parts:
             raise InputError(f"{self._where}: {text[:200]!r}: leaves the root with '..'")
         return "/".join(parts)
+
+
+def _owners(block: bytes, extended: dict[bytes, bytes]) -> tuple[str, str]:
+    if block[257:262] != b"ustar":
+        return "", ""
+    fields = block[265:297].split(b"\0", 1)[0], block[297:329].split(b"\0", 1)[0]
+    user, group = (extended.get(key) or field for key, field in zip((b"uname", b"gname"), fields))
+    return decode(user), decode(group)
 
 
 def _names(block: bytes) -> tuple[bytes, bytes]:

@@ -538,3 +538,10 @@ def test_a_file_that_ends_before_its_size():
     next(iter(archive))
     with pytest.raises(InputError, match="in the middle of a file"):
         list(archive.data())
+
+
+def test_global_records_without_end():
+    """Each member is looked through for them: a few kilobytes of them could take hours."""
+    found = [tar([], pax={f"comment.{part}.{number}": "x" for number in range(600)}) for part in "ab"]
+    headers = (data[: -(-len(data.rstrip(b"\0")) // 512) * 512] for data in found)
+    refused(b"".join(headers) + tar([file("f")]), "global records")
