@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from typing import TYPE_CHECKING, Callable, NamedTuple, Union
+from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol, Union
 
 from .errors import InputError, ToolError
 
@@ -49,7 +49,22 @@ class Stored(NamedTuple):
     digest: str
 
 
-Content = Union[Region, Literal, Stored]
+class Holder(Protocol):
+    """Something that holds bytes, in memory or not."""
+
+    def readinto(self, view: memoryview, offset: int) -> None:
+        """Fill the whole of `view` with the bytes from `offset` on."""
+
+
+class Part(NamedTuple):
+    """A part of the bytes that `holder` holds: a member of a package's payload."""
+
+    holder: Holder
+    offset: int
+    size: int
+
+
+Content = Union[Region, Literal, Stored, Part]
 
 
 class Reader:
@@ -60,14 +75,18 @@ class Reader:
         InputError: the file has another size than it had when it was scanned.
     """
 
-    __slots__ = ("_data", "_descriptor", "_path", "_position")
+    __slots__ = ("_data", "_descriptor", "_holder", "_path", "_position")
 
     def __init__(self, content: Content) -> None:
         self._descriptor = -1
         self._position = 0
         self._data = b""
+        self._holder: Holder | None = None
         if isinstance(content, Literal):
             self._data = content.data
+            return
+        if isinstance(content, Part):
+            self._holder, self._position = content.holder, content.offset
             return
         self._path = content.unpack() if isinstance(content, Stored) else content.path
         self._position = content.offset
@@ -94,6 +113,10 @@ class Reader:
 
     def readinto(self, view: memoryview) -> None:
         """Fill the whole of `view` with the bytes that follow."""
+        if self._holder is not None:
+            self._holder.readinto(view, self._position)
+            self._position += len(view)
+            return
         if self._descriptor < 0:
             view[:] = self._data[self._position : self._position + len(view)]
             self._position += len(view)
