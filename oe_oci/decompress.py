@@ -22,12 +22,14 @@ _FED = 1 << 16  # what is left of it is copied at every member's end, and member
 _XZ_MEMORY = 256 << 20  # xz -9 asks for 65 MiB; a header may ask for 4 GiB
 
 GZIP, ZSTD, XZ, BZIP2, NONE = "gzip", "zstd", "xz", "bzip2", "none"
+LZMA = "lzma"  # what came before xz; its bytes do not show it
 
 _MAGIC = ((b"\x1f\x8b", GZIP), (b"\x28\xb5\x2f\xfd", ZSTD), (b"\xfd7zXZ\x00", XZ), (b"BZh", BZIP2))
 
 # Unpacked bytes one archive may come to: what its compressed size makes plausible, but always this much.
 PLAUSIBLE_RATIO = 200
 PLAUSIBLE_SIZE = 4 << 30
+_RAISE_LIMIT = "if that is right, raise the bound with --max-unpacked"
 
 
 def detect(head: bytes) -> str:
@@ -45,10 +47,13 @@ def limit_for(size: int, limit: int | None) -> int:
     return max(PLAUSIBLE_SIZE, size * PLAUSIBLE_RATIO) if limit is None else limit
 
 
-def decompress(data: Iterable[Any], compression: str, where: str, *, limit: int) -> Iterator[bytes]:
+def decompress(
+    data: Iterable[Any], compression: str, where: str, *, limit: int, hint: str = _RAISE_LIMIT
+) -> Iterator[bytes]:
     """The uncompressed bytes of `data`, whose pieces may be of any size, in pieces of at most 1 MiB.
 
-    All members or frames of the input are read. `where` names the input in messages.
+    All members or frames of the input are read. `where` names the input in messages, `hint` says what to do where
+    it comes to more than `limit`.
 
     Raises:
         InputError: the bytes are damaged or end early, or come to more than `limit`.
@@ -58,10 +63,7 @@ def decompress(data: Iterable[Any], compression: str, where: str, *, limit: int)
     for piece in _unlimited(data, compression, where):
         total += len(piece)
         if total > limit:
-            raise InputError(
-                f"{where}: unpacks to more than {limit} bytes",
-                hint="if that is right, raise the bound with --max-unpacked",
-            )
+            raise InputError(f"{where}: unpacks to more than {limit} bytes", hint=hint)
         yield piece
 
 
@@ -118,6 +120,7 @@ _MAKERS: dict[str, Callable[[], Any]] = {
     GZIP: _Gzip,
     ZSTD: _zstd_decompressor,
     XZ: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
+    LZMA: lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_XZ_MEMORY),
     BZIP2: bz2.BZ2Decompressor,
 }
 

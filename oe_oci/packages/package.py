@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""What the installer knows of a package: one a feed offers, and one that is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEB, IPK = "deb", "ipk"
+
+
+class Package(NamedTuple):
+    """A package a feed offers.
+
+    `fields` are those of its index entry or control file, under their usual names (`Pre-Depends`, `Multi-Arch`).
+    `path` is its file; `size` in bytes and `digest` (SHA-256, hexadecimal) are None where only the file can tell.
+    `feed` is the number of the feed, 0 the first.
+    """
+
+    name: str
+    version: str
+    arch: str
+    fields: Mapping[str, str]
+    path: str
+    size: int | None
+    digest: str | None
+    feed: int
+
+    @property
+    def shown(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class Installed(NamedTuple):
+    """A package that a database knows, of the base image or of a layer.
+
+    `fields` are those of its control file; `state` is the database's `Status`, `install ok installed` where it is
+    whole. `conffiles` gives each configuration file's path, relative to the root, with its MD5 in hexadecimal.
+    `requested` is False where it was installed only as another needs it.
+    """
+
+    name: str
+    version: str
+    arch: str
+    fields: Mapping[str, str]
+    state: str = "install ok installed"
+    conffiles: tuple[tuple[str, str], ...] = ()
+    requested: bool = True
+
+    @property
+    def shown(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether its files are there, so that dependencies may count on it."""
+        return self.state.rpartition(" ")[2] not in ("not-installed", "config-files")

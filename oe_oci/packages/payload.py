@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""Packages read side by side, their uncompressed payloads held until they are written to a layer.
+
+Payloads are held in memory up to a bound; beyond it they lie in one temporary file without a name. Must not know how
+packages are chosen or where their files will lie.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import IO, TYPE_CHECKING, Callable, Union
+
+from ..errors import InputError, ToolError
+from .archive import Contents, check_identity, read_package
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .package import Package
+
+MEMORY = 32 << 20
+
+_Place = Union[bytes, int]  # of a piece: its bytes, or where it begins in the file
+
+
+class Payloads:
+    """Reads packages and holds their payloads; a context manager, after which none can be read.
+
+    At most `memory` bytes are held in memory; the rest lies in a file in `folder` (default: that of temporary files).
+    """
+
+    def __init__(self, folder: str | None = None, memory: int = MEMORY) -> None:
+        self._store = _Store(folder, memory)
+
+    def __enter__(self) -> Payloads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+    def read(self, packages: Sequence[Package], jobs: int, limit: int | None = None) -> list[Contents]:
+        """Read packages in `jobs` threads; what they hold, in the order asked for.
+
+        `limit` bounds the bytes of each payload (default: what its package's size makes plausible). The error raised
+        is that of the first package in order that has one, whichever was found first.
+
+        Raises:
+            InputError: a package is not what the index says, or is damaged or hostile.
+            ToolError: one can not be read, or the disk is full.
+        """
+        wanted = len(packages)  # after an error only the packages before that one, as theirs would come first
+
+        def read(number: int) -> Contents | None:
+            nonlocal wanted
+            try:
+                return payloads[number].read(lambda: number < wanted) if number < wanted else None
+            except _Unwanted:
+                return None
+            except BaseException:
+                wanted = min(wanted, number)
+                raise
+
+        payloads = [Payload(self._store, package, limit) for package in packages]
+        # The biggest first, so that no thread is left alone with one at the end.
+        numbers = sorted(range(len(packages)), key=lambda number: -_file_size(packages[number]))
+        with ThreadPoolExecutor(max(1, jobs), "package") as pool:
+            try:
+                futures = {number: pool.submit(read, number) for number in numbers}
+                wait(futures.values())
+                found = (futures[number].result() for number in range(len(packages)))
+                return [contents for contents in found if contents is not None]
+            except BaseException:
+                wanted = 0
+                pool.shutdown(wait=True, cancel_futures=True)
+                for payload in payloads:
+                    payload.release()
+                raise
+
+
+def _file_size(package: Package) -> int:
+    if package.size is not None:
+        return package.size
+    try:
+        return os.stat(package.path).st_size
+    except OSError:
+        return 0  # told when it is read
+
+
+class _Unwanted(BaseException):
+    """Nobody waits any more for the package that is being read."""
+
+
+class Payload:
+    """The uncompressed payload of one package; its bytes may be asked for by several threads.
+
+    What was released is read again from the package when it is asked for.
+    """
+
+    def __init__(self, store: _Store, package: Package, limit: int | None) -> None:
+        self._store = store
+        self._package = package
+        self._limit = limit
+        self._lock = threading.RLock()
+        self._wanted: Callable[[], bool] = lambda: True
+        self._digest: str | None = None  # of the package, known once it was read
+        self._held = False
+        self._starts: list[int] = []  # where in the payload each piece begins
+        self._places: list[_Place] = []
+        self._size = 0
+
+    def read(self, wanted: Callable[[], bool]) -> Contents:
+        """Read the package, by what its index says of it; ends early where it is no longer wanted.
+
+        Raises:
+            InputError: the package is not what the index says, or is damaged or hostile.
+            ToolError: it can not be read, or its payload not be kept.
+        """
+        self._wanted = wanted
+        contents = self._read(self._package.size, self._package.digest)
+        self._wanted = lambda: True
+        check_identity(contents, self._package)
+        return contents
+
+    def _read(self, size: int | None, digest: str | None) -> Contents:
+        path = self._package.path
+        with self._lock:
+            try:
+                contents = read_package(path, path, self, size=size, digest=digest, limit=self._limit)
+            except BaseException:
+                self.release()
+                raise
+            self._digest, self._held = contents.digest, True
+            return contents
+
+    def write(self, piece: bytes) -> None:
+        """Keep the next bytes.
+
+        Raises:
+            ToolError: the disk is full.
+        """
+        if not self._wanted():
+            raise _Unwanted
+        place = self._store.reserve(piece)
+        self._starts.append(self._size)
+        self._places.append(place)
+        self._size += len(piece)
+        if isinstance(place, int):
+            self._store.write(piece, place)
+
+    def readinto(self, view: memoryview, offset: int) -> None:
+        """Fill the whole of `view` with the bytes from `offset` on.
+
+        Raises:
+            InputError: the package had to be read again, and has changed.
+            ToolError: it can not be read, or its payload not be kept.
+        """
+        with self._lock:
+            if not self._held:
+                self._read_again()
+            number, filled = bisect_right(self._starts, offset) - 1, 0
+            while filled < len(view):
+                begin = offset + filled - self._starts[number]
+                part = view[filled : filled + self._length(number) - begin]
+                self._store.fill(part, self._places[number], begin)
+                filled += len(part)
+                number += 1
+
+    def _read_again(self) -> None:
+        try:
+            self._read(None, self._digest)
+        except InputError as error:
+            raise InputError(
+                f"{self._package.path}: changed after it was read",
+                hint="nothing may write to the feeds during a build; start again when that has ended",
+            ) from error
+
+    def _length(self, number: int) -> int:
+        return (*self._starts[number + 1 : number + 2], self._size)[0] - self._starts[number]
+
+    def release(self) -> None:
+        """Give up the bytes, in memory or in the file."""
+        with self._lock:
+            for number, place in enumerate(self._places):
+                self._store.drop(place, self._length(number))
+            self._starts, self._places, self._size, self._held = [], [], 0, False
+
+
+class _Store:
+    """The bytes of all payloads: in memory while there is room, then in a file. Safe to use from several threads."""
+
+    def __init__(self, folder: str | None, memory: int) -> None:
+        self._folder = folder
+        self._room = memory
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+        self._end = 0  # of the file; what lies before it is used again once all of it was dropped
+        self._used = 0
+
+    def reserve(self, piece: bytes) -> _Place:
+        """Where a piece is to be kept; `write` must follow where that is the file."""
+        with self._lock:
+            if len(piece) <= self._room:
+                self._room -= len(piece)
+                return piece
+            place = self._end
+            self._end += len(piece)
+            self._used += len(piece)
+            return place
+
+    def drop(self, place: _Place, size: int) -> None:
+        with self._lock:
+            if not isinstance(place, int):
+                self._room += size
+                return
+            self._used -= size
+            if self._used == 0:
+                self._end = 0
+                if self._file is not None:
+                    os.ftruncate(self._file.fileno(), 0)
+
+    def write(self, piece: bytes, place: int) -> None:
+        rest = memoryview(piece)
+        try:
+            descriptor = self._descriptor()
+            while rest:
+                count = os.pwrite(descriptor, rest, place)
+                rest, place = rest[count:], place + count
+        except OSError as error:
+            raise ToolError(
+                f"cannot write to {self._folder or tempfile.tempdir}: {error.strerror}",
+                hint="packages are unpacked to a temporary file there when they are large",
+            ) from error
+
+    def _descriptor(self) -> int:
+        with self._lock:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - see close
+            return self._file.fileno()
+
+    def fill(self, view: memoryview, place: _Place, begin: int) -> None:
+        if not isinstance(place, int):
+            view[:] = memoryview(place)[begin : begin + len(view)]
+            return
+        descriptor = self._descriptor()
+        while view:
+            try:
+                count = os.preadv(descriptor, [view], place + begin)
+            except OSError as error:
+                raise ToolError(f"cannot read a temporary file: {error.strerror}") from error
+            assert count, "the file ends before what was written to it"
+            view, begin = view[count:], begin + count
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
