@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Go's words for architectures, which are OCI's, and the words others have for them."""
+"""Go's words for architectures, which are OCI's, and the words others have for them: Yocto, the kernel, Debian."""
 
 from __future__ import annotations
 
@@ -24,9 +24,25 @@ _WORDS = (
     (r"loongarch64", "loong64"),
 )
 
+# Go's words, where Debian has others.
+_DEBIAN = {
+    "386": "i386",
+    "arm": "armhf",
+    "arm/v5": "armel",
+    "arm/v6": "armel",
+    "mips64le": "mips64el",
+    "mipsle": "mipsel",
+    "ppc64le": "ppc64el",
+}
+
 
 def architecture(word: str) -> str:
     """Go's word for an architecture by any of its names; empty where there is none."""
     if word in ARCHITECTURES:
         return word
     return next((found for pattern, found in _WORDS if re.fullmatch(pattern, word)), "")
+
+
+def debian(word: str, variant: str = "") -> str:
+    """Debian's word for an architecture of Go's and its variant; an arm without one is taken for v7, as engines do."""
+    return _DEBIAN.get(f"{word}/{variant}") or _DEBIAN.get(word, word)

@@ -53,7 +53,63 @@ class RootfsLayer(NamedTuple):
     kind: str = "rootfs"
 
 
-LayerSpec = Union[PackagesLayer, PathsLayer, HostLayer, RootfsLayer]
+class DatabaseLayer(NamedTuple):
+    """The packages' database as it stands after all other layers: the last one where the database is to be on top."""
+
+    name: str = "package-database"
+    kind: str = "database"
+
+
+LayerSpec = Union[PackagesLayer, PathsLayer, HostLayer, RootfsLayer, DatabaseLayer]
+
+
+class PackageSettings(NamedTuple):
+    """Where packages come from, and which are taken.
+
+    `kind` is `deb` or `ipk`, None where the feeds tell. `feeds` are absolute folders, the first one first. `archs` has
+    the lowest priority first, None stands for what the feeds hold; `native` is the target's architecture in Debian's
+    words. `database` is what becomes of the packages' database: `keep`, `top`, `status.d` or `remove`.
+    """
+
+    kind: str | None
+    feeds: tuple[str, ...]
+    archs: tuple[str, ...] | None
+    native: str
+    recommends: bool
+    bad_recommendations: tuple[str, ...]
+    exclude: tuple[str, ...]
+    database: str
+
+
+class User(NamedTuple):
+    """A declared user. `group` is a group's name, or its number in digits; empty means one of the user's own name."""
+
+    name: str
+    uid: int
+    group: str
+    home: str
+    shell: str
+
+
+class Group(NamedTuple):
+    """A declared group; `members` are users' names."""
+
+    name: str
+    gid: int
+    members: tuple[str, ...] = ()
+
+
+class Accounts(NamedTuple):
+    """The users and groups of OCI_IMAGE_ACCOUNTS; no two users, and no two groups, have one name or number."""
+
+    users: tuple[User, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def own_groups(self) -> tuple[Group, ...]:
+        """The groups that users without one get, of their own names and numbers; not those declared."""
+        names = {group.name for group in self.groups}
+        return tuple(Group(user.name, user.uid) for user in self.users if not user.group and user.name not in names)
 
 
 class BaseRef(NamedTuple):
@@ -143,6 +199,8 @@ class Config:
     keep_empty: bool
     host_owner: tuple[int, int] | None
     path_rules: tuple[PathRule, ...]
+    packages: PackageSettings
+    accounts: Accounts
     compression: Compression
     archives: bool
     archive_compression: str

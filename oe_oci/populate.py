@@ -17,6 +17,7 @@ from .tree import (
     SYMLINK,
     Entry,
     Lookup,
+    Overlay,
     Resolved,
     Source,
     Tree,
@@ -118,7 +119,7 @@ def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int]
     Raises:
         ConfigError: a destination can not be; lists every one.
     """
-    upper = _Overlay(stack.tree)
+    upper = Overlay(stack.tree)
     faults = []
     for copy in layer.copies:
         source = Directory(copy.source, "host", lambda _mtime: epoch, owner, plain_modes=owner is not None)
@@ -133,7 +134,7 @@ def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int]
     return Wanted(_at_real_places(stack.tree, upper.entries))
 
 
-def _copy(upper: _Overlay, source: Directory, target: str, epoch: int) -> str:
+def _copy(upper: Overlay, source: Directory, target: str, epoch: int) -> str:
     """Put a source at its target; returns what is wrong with that, or nothing."""
     top = source.entry("")
     if top is None:
@@ -158,17 +159,6 @@ def _copy(upper: _Overlay, source: Directory, target: str, epoch: int) -> str:
         if entry.kind != DIRECTORY or known is None or known.kind != DIRECTORY:
             upper.entries[name] = entry
     return ""
-
-
-class _Overlay:
-    """A tree with entries on top of it: what later copies of one layer see of earlier ones."""
-
-    def __init__(self, lower: Lookup) -> None:
-        self._lower = lower
-        self.entries: dict[str, Entry] = {}
-
-    def entry(self, path: str) -> Entry | None:
-        return self.entries.get(path) or self._lower.entry(path)
 
 
 class _LinksOfBase:
@@ -240,8 +230,7 @@ def _at_real_places(lower: Lookup, entries: dict[str, Entry]) -> dict[str, Entry
 
 def _check_reached(lower: Lookup, placed: dict[str, Entry], entries: Mapping[str, Entry]) -> None:
     """See that every file is found at its path: links that lead to each other or to the root can hide some."""
-    final = _Overlay(lower)
-    final.entries = placed
+    final = Overlay(lower, placed)
     for path, entry in entries.items():
         if entry.kind != DIRECTORY and resolve(final, path).entry != entry:
             raise InputError(
@@ -287,23 +276,22 @@ def apply_rules(rules: tuple[PathRule, ...], wanted: Wanted, lower: Tree) -> Wan
     Raises:
         ConfigError: a path is not in the image; lists every one.
     """
-    entries, removed, faults = dict(wanted.entries), set(wanted.removed), []
+    final, faults = Overlay(lower, dict(wanted.entries), wanted.removed), []
     for rule in rules:
-        final = _Final(lower, entries, removed)
         found = resolve(final, rule.path)
         if found.entry is None:
             faults.append(Fault("OCI_IMAGE_PATHS", f"'{rule.path}' is not in the image"))
         elif rule.remove:
-            for path in [name for name in entries if found.path in (name, *ancestors(name))]:
-                del entries[path]
+            for path in [name for name in final.entries if found.path in (name, *ancestors(name))]:
+                del final.entries[path]
             if found.path in lower:
-                removed.add(found.path)
+                final.removed.add(found.path)
         else:
-            for path in final.names(found.path, found.entry):
-                entries[path] = _ruled(rule, found.entry)
+            for path in _names(final, lower, found.path, found.entry):
+                final.entries[path] = _ruled(rule, found.entry)
     if faults:
         raise ConfigError(faults)
-    return Wanted(entries, tuple(removed))
+    return Wanted(final.entries, tuple(final.removed))
 
 
 def _ruled(rule: PathRule, entry: Entry) -> Entry:
@@ -314,24 +302,12 @@ def _ruled(rule: PathRule, entry: Entry) -> Entry:
     )
 
 
-class _Final:
-    """The tree as it will be with a layer on top."""
-
-    def __init__(self, lower: Tree, entries: Mapping[str, Entry], removed: set[str]) -> None:
-        self._lower = lower
-        self._entries = entries
-        self._removed = removed
-
-    def entry(self, path: str) -> Entry | None:
-        if path in self._entries:
-            return self._entries[path]
-        return None if self._removed.intersection((path, *ancestors(path))) else self._lower.entry(path)
-
-    def names(self, path: str, entry: Entry) -> list[str]:
-        if entry.inode is None:
-            return [path]
-        names = {name for name, other in self._entries.items() if other.inode == entry.inode}
-        for name in self._lower.names_of(entry.inode):
-            if not any(hides(up, self._entries, self._removed) for up in (name, *ancestors(name))):
-                names.add(name)
-        return sorted({path, *names})
+def _names(final: Overlay, lower: Tree, path: str, entry: Entry) -> list[str]:
+    """All names that the inode at a path has."""
+    if entry.inode is None:
+        return [path]
+    names = {name for name, other in final.entries.items() if other.inode == entry.inode}
+    for name in lower.names_of(entry.inode):
+        if not any(hides(up, final.entries, final.removed) for up in (name, *ancestors(name))):
+            names.add(name)
+    return sorted({path, *names})

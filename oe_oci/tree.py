@@ -13,7 +13,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 
     from .content import Content
 
@@ -174,6 +174,31 @@ class Tree:
             del names[path]
             if not names:
                 del self._names[entry.inode]
+
+
+class Overlay:
+    """A file system with entries on top of it, and without what is removed of it."""
+
+    def __init__(
+        self, lower: Lookup, entries: dict[str, Entry] | None = None, removed: Collection[str] = frozenset()
+    ) -> None:
+        self._lower = lower
+        self.entries = {} if entries is None else entries
+        self.removed = set(removed)
+
+    def entry(self, path: str) -> Entry | None:
+        entry = self.entries.get(path)
+        if entry is not None or (self.removed and not self.removed.isdisjoint((path, *ancestors(path)))):
+            return entry
+        return self._lower.entry(path)
+
+    def put(self, path: str, entry: Entry, mtime: int) -> None:
+        """Add an entry, with the directories on the way that are missing: root's, 0755, of the time `mtime`."""
+        self.entries[path] = entry
+        for up in ancestors(path):
+            if self.entry(up) is not None:
+                break
+            self.entries[up] = Entry(DIRECTORY, 0o755, mtime=mtime)
 
 
 class Resolved(NamedTuple):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import AutoLabels, Compression, Config, RootfsLayer
 from ..errors import ConfigError
+from .accounts import read_accounts
 from .baseref import read_base
+from .feeds import add_database_layer, read_packages
 from .grammar import parse_layers
 from .names import read_names
 from .ownership import read_host_owner, read_path_rules
@@ -23,6 +25,8 @@ from .settings import NONE, OFF, Settings, one_of, quoted, use, wrong
 from .variables import TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import LayerSpec
     from .settings import VariableSource
 
@@ -55,51 +59,63 @@ def command_line_defaults(conf_path: str, machine: str, epoch: str) -> dict[str,
 
 
 def configure(
-    variables: VariableSource, *, folder: str, rootfs: str | None = None, deploy_dir: str | None = None
+    variables: VariableSource,
+    *,
+    folder: str,
+    rootfs: str | None = None,
+    deploy_dir: str | None = None,
+    feeds: Sequence[str] = (),
 ) -> Config:
     """The configuration that the variables make; `folder` is the absolute folder of the file they come from.
 
-    `rootfs` and `deploy_dir`, absolute, win over the variables that say the same.
+    `rootfs`, `deploy_dir` and `feeds`, absolute, win over the variables that say the same.
 
     Raises:
         ConfigError: with every fault found, in the order of the lines they stand in.
     """
     settings = Settings(variables, folder)
     settings.check_names()
-    config = _read(settings, folder, rootfs, deploy_dir)
+    config = _read(settings, _Places(folder, rootfs, deploy_dir, tuple(feeds)))
     faults = settings.faults()
     if faults:
         raise ConfigError(faults)
     return config
 
 
-def _read(settings: Settings, folder: str, rootfs: str | None, deploy_dir: str | None) -> Config:
+class _Places(NamedTuple):
+    """The folder of the configuration, and what the caller gives in place of variables."""
+
+    folder: str
+    rootfs: str | None
+    deploy_dir: str | None
+    feeds: tuple[str, ...]
+
+
+def _read(settings: Settings, places: _Places) -> Config:
     platform = read_platform(settings)
-    default_place = deploy_dir is not None and not settings.has_place("DEPLOY_DIR_IMAGE")
-    deploy_dir = deploy_dir or _directory(settings, "IMGDEPLOYDIR", folder)
-    images = deploy_dir
-    if settings.text("DEPLOY_DIR_IMAGE") and not default_place:
-        images = _directory(settings, "DEPLOY_DIR_IMAGE", folder)
-    if rootfs is None and settings.text("IMAGE_ROOTFS"):
-        rootfs = _directory(settings, "IMAGE_ROOTFS", folder)
+    deploy_dir, images = _read_deploy_dirs(settings, places.deploy_dir)
+    rootfs = places.rootfs or (settings.path_of("IMAGE_ROOTFS") if settings.text("IMAGE_ROOTFS") else None)
     base = read_base(settings, platform, images)
     layers = _read_layers(settings, has_rootfs=rootfs is not None)
     _check_backend(settings, layers)
+    packages = read_packages(settings, layers, platform, places.feeds)
     auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
     settings.switch("OCI_LAYER_CACHE")
     return Config(
         names=read_names(settings),
         platform=platform,
-        layers=layers,
+        layers=add_database_layer(settings, layers, packages),
         base=base,
         run=read_run_config(settings),
         author=settings.unicode("OCI_IMAGE_AUTHOR_EMAIL") or settings.unicode("OCI_IMAGE_AUTHOR"),
         annotations=read_annotations(settings),
         auto_labels=auto,
-        labels_from=folder if _needs_repository(auto, epoch) else None,
+        labels_from=places.folder if _needs_repository(auto, epoch) else None,
         keep_empty=settings.switch("OCI_LAYER_KEEP_EMPTY"),
         host_owner=read_host_owner(settings),
         path_rules=read_path_rules(settings),
+        packages=packages,
+        accounts=read_accounts(settings),
         compression=_read_compression(settings),
         archives=settings.text("OCI_IMAGE_TAR_OUTPUT").lower() not in OFF,
         archive_compression=settings.choice("OCI_IMAGE_TAR_COMPRESSION", ("", "gz", "zst")),
@@ -108,6 +124,17 @@ def _read(settings: Settings, folder: str, rootfs: str | None, deploy_dir: str |
         deploy_dir=deploy_dir,
         notes=tuple(settings.notes),
     )
+
+
+def _read_deploy_dirs(settings: Settings, given: str | None) -> tuple[str, str]:
+    """Where the outputs go, and where the images of other recipes lie."""
+    if given is None and not settings.text("IMGDEPLOYDIR"):
+        settings.fault("IMGDEPLOYDIR", "is not set", "give --deploy-dir DIR, or set it")
+    deploy_dir = given or settings.path_of("IMGDEPLOYDIR")
+    default_place = given is not None and not settings.has_place("DEPLOY_DIR_IMAGE")
+    if settings.text("DEPLOY_DIR_IMAGE") and not default_place:
+        return deploy_dir, settings.path_of("DEPLOY_DIR_IMAGE")
+    return deploy_dir, deploy_dir
 
 
 def _needs_repository(auto: AutoLabels, epoch: int | None) -> bool:
@@ -157,14 +184,6 @@ def _check_backend(settings: Settings, layers: tuple[LayerSpec, ...]) -> None:
     for present, variable in ((several, "OCI_LAYERS"), (bool(settings.text("OCI_BASE_IMAGE")), "OCI_BASE_IMAGE")):
         if present:
             settings.fault(name, f"'sloci-image' excludes {variable}", f"remove {name} or {variable}")
-
-
-def _directory(settings: Settings, name: str, folder: str) -> str:
-    """A path, relative ones meant from TOPDIR."""
-    path = settings.text(name)
-    if not path:
-        settings.fault(name, "is not set", "give --deploy-dir DIR, or set it")
-    return os.path.join(folder, settings.text("TOPDIR"), path)
 
 
 def _read_auto_labels(settings: Settings) -> AutoLabels:

@@ -30,7 +30,8 @@ _FROM_ROOT = "write the path in the image, from '/'"
 _ENDING_COMMA = "where a '+' belongs to a name, separate with ',' and end the content with ','"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 # A feed's names are narrower still; this keeps what a package manager would take for an option or a path away from it.
-_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+PACKAGE_HINT = "a package's name has letters, digits, '+', '-', '.' and '_'"
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
@@ -179,9 +180,9 @@ def _place(items: list[str], place: int) -> str:
 
 
 def _package(item: str) -> str:
-    if _PACKAGE.fullmatch(item):
+    if PACKAGE.fullmatch(item):
         return item
-    hint = "a package's name has letters, digits, '+', '-', '.' and '_'"
+    hint = PACKAGE_HINT
     if "/" in item:
         hint = "a path belongs into a layer of type 'directories' or 'files'"
     elif ";" in item or "|" in item:

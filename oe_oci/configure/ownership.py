@@ -40,7 +40,7 @@ def _owner(text: str) -> tuple[int, int] | None:
     uid, colon, gid = text.partition(":")
     if not (colon and uid and gid):
         raise wrong(f"{quoted(text)} is not uid:gid", "write two numbers, such as '0:0', or 'keep'")
-    return _id(uid), _id(gid)
+    return owner_id(uid), owner_id(gid)
 
 
 def _rule(word: str) -> PathRule:
@@ -67,8 +67,8 @@ def _parse_rule(word: str) -> PathRule:
         inside_rootfs(path),
         remove=False,
         mode=_mode(mode) if mode else None,
-        uid=_id(uid) if uid else None,
-        gid=_id(gid) if gid else None,
+        uid=owner_id(uid) if uid else None,
+        gid=owner_id(gid) if gid else None,
     )
 
 
@@ -78,7 +78,8 @@ def _mode(text: str) -> int:
     return int(text, 8)
 
 
-def _id(text: str) -> int:
+def owner_id(text: str) -> int:
+    """The number of a user or group. Raises ConfigError."""
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _LAST_ID:
         raise wrong(f"{quoted(text)} is not a user or group number", f"write a number from 0 to {_LAST_ID}")
     return int(text)

@@ -174,6 +174,10 @@ class Settings:
         # On the command line a path is meant as the shell's completion gives it.
         return os.path.dirname(os.path.abspath(location.file)) if location.line else os.getcwd()
 
+    def path_of(self, name: str) -> str:
+        """The path that is a value, a relative one meant from TOPDIR."""
+        return os.path.join(self._folder, self.text("TOPDIR"), self.text(name))
+
     def where(self, name: str) -> str:
         location = self._source.location(name)
         return name if location is None else f"{location}: {name}"

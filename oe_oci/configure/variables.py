@@ -24,6 +24,7 @@ GROUPS = {
     "image": "The image and its name",
     "run": "How the image runs",
     "layers": "Layers",
+    "packages": "Packages",
     "base": "Base image",
     "labels": "Labels and annotations",
     "outputs": "Outputs",
@@ -188,6 +189,17 @@ TABLE = (
         "Shell words `path:mode:uid:gid` (mode octal; an empty field leaves what is there) or `path:remove`.",
     ),
     Variable(
+        "OCI_IMAGE_ACCOUNTS",
+        "layers",
+        "",
+        "Users and groups the image is to have, with their numbers. Each is written into the account files of the first"
+        " layer that needs it, else of the last. `GROUP` is the name or number of a group; without it the user has a"
+        " group of its own name and number. Home directories are not made. See"
+        " [Declare users and groups](../how-to/declare-accounts.md).",
+        "Shell words `user:NAME:UID[:GROUP[:HOME[:SHELL]]]` (`/nonexistent`, `/usr/sbin/nologin`) and"
+        " `group:NAME:GID[:MEMBER,MEMBER…]`; an empty field is as one left out.",
+    ),
+    Variable(
         "OCI_LAYER_COMPRESSION",
         "layers",
         "gzip",
@@ -210,6 +222,70 @@ TABLE = (
         "The folder that keeps layers for later builds. No effect yet.",
         "A path.",
         "`$XDG_CACHE_HOME/oe-oci`",
+    ),
+    Variable(
+        "IMAGE_PKGTYPE",
+        "packages",
+        None,
+        f"The format of the feeds' packages. {_IN_THE_CLASS} `rpm` is an error where a layer is made of packages.",
+        "`deb` or `ipk`.",
+        "that of the feeds",
+    ),
+    Variable(
+        "PACKAGE_ARCHS",
+        "packages",
+        None,
+        "The architectures packages may have, the lowest priority first: where two are of one name, the one of the"
+        f" later architecture is taken. {_IN_THE_CLASS}",
+        "Words, such as `all any core2-64`.",
+        "those the feeds hold, the target's own last; for `deb` `all` and the target's",
+    ),
+    Variable(
+        "DEPLOY_DIR_IPK",
+        "packages",
+        None,
+        f"The feed where `IMAGE_PKGTYPE` is `ipk`, or unset, and no `--feed` is given. {_IN_THE_CLASS}",
+        "The path of a folder, without blanks; a relative one is meant from `TOPDIR`.",
+        "`--feed`",
+    ),
+    Variable(
+        "DEPLOY_DIR_DEB",
+        "packages",
+        None,
+        f"The feed where `IMAGE_PKGTYPE` is `deb`, or unset, and no `--feed` is given. {_IN_THE_CLASS}",
+        "The path of a folder, without blanks; a relative one is meant from `TOPDIR`.",
+        "`--feed`",
+    ),
+    Variable(
+        "NO_RECOMMENDATIONS",
+        "packages",
+        "",
+        "Leaves out packages that others only recommend.",
+        _SWITCH,
+    ),
+    Variable(
+        "BAD_RECOMMENDATIONS",
+        "packages",
+        "",
+        "Packages that are not installed merely because another recommends them.",
+        "Words, each the name of a package.",
+    ),
+    Variable(
+        "PACKAGE_EXCLUDE",
+        "packages",
+        "",
+        "Packages that are never installed; it is an error where one is needed.",
+        "Words, each the name of a package.",
+    ),
+    Variable(
+        "OCI_PACKAGE_DATABASE",
+        "packages",
+        "keep",
+        "What becomes of the database of installed packages. `keep`: each layer of packages holds it as it stands after"
+        " that layer. `top`: it is in a layer of its own, `package-database`, the last one. `status.d`: each package is"
+        " a file of its own. `remove`: the image has none. But for `keep`, a layer that changes nothing below it is the"
+        " same blob whatever lies below.",
+        "`keep`, `top`, `status.d` or `remove`.",
     ),
     Variable(
         "OCI_BASE_IMAGE",

@@ -3,8 +3,19 @@
 
 from __future__ import annotations
 
-from oe_oci.config import AutoLabels, Compression, Config, Names, RunConfig
+from oe_oci.config import Accounts, AutoLabels, Compression, Config, Names, PackageSettings, RunConfig
 from oe_oci.oci.spec import Platform
+
+PACKAGES = PackageSettings(
+    kind=None,
+    feeds=(),
+    archs=None,
+    native="amd64",
+    recommends=True,
+    bad_recommendations=(),
+    exclude=(),
+    database="keep",
+)
 
 
 def config(**fields) -> Config:
@@ -21,6 +32,8 @@ def config(**fields) -> Config:
         "keep_empty": False,
         "host_owner": (0, 0),
         "path_rules": (),
+        "packages": PACKAGES,
+        "accounts": Accounts(),
         "compression": Compression("gzip", 6, "auto"),
         "archives": False,
         "archive_compression": "",

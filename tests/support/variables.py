@@ -6,6 +6,7 @@ from __future__ import annotations
 from oe_oci.bbconf import Location
 
 ROOTFS = {"IMAGE_ROOTFS": "/rootfs"}
+FEED = {"DEPLOY_DIR_IPK": "/feed"}
 
 
 class FakeVariables:

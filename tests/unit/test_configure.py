@@ -5,10 +5,11 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from support.variables import ROOTFS, FakeVariables
+from support.configs import PACKAGES
+from support.variables import FEED, ROOTFS, FakeVariables
 
 from oe_oci.bbconf import read_conf
-from oe_oci.config import AutoLabels, BaseRef, Compression, Config, Names, PathRule, RootfsLayer, RunConfig
+from oe_oci.config import Accounts, AutoLabels, BaseRef, Compression, Config, Names, PathRule, RootfsLayer, RunConfig
 from oe_oci.configure import command_line_defaults, configure
 from oe_oci.errors import ConfigError
 from oe_oci.oci.spec import Platform
@@ -43,6 +44,8 @@ def test_nothing_but_a_rootfs() -> None:
         keep_empty=False,
         host_owner=(0, 0),
         path_rules=(),
+        packages=PACKAGES,
+        accounts=Accounts(),
         compression=Compression("gzip", 6, "auto"),
         archives=True,
         archive_compression="",
@@ -159,7 +162,7 @@ class TestPlatform:
 
 class TestLayers:
     def test_layers_make_several(self) -> None:
-        config = made(OCI_LAYERS="a:packages:x b:directories:/opt")
+        config = made(**FEED, OCI_LAYERS="a:packages:x b:directories:/opt")
         assert [layer.name for layer in config.layers] == ["a", "b"]
         assert config.notes == ()
 
@@ -169,11 +172,11 @@ class TestLayers:
         assert config.notes == ("OCI_LAYER_MODE: is 'single', so OCI_LAYERS has no effect",)
 
     def test_notes_of_the_grammar(self) -> None:
-        notes = made(OCI_LAYERS="a:packages:x,x").notes
+        notes = made(**FEED, OCI_LAYERS="a:packages:x,x").notes
         assert notes == ("OCI_LAYERS: entry 'a:packages:x,x': 'x' is there twice",)
 
     def test_packages_and_host_layers_need_no_rootfs(self) -> None:
-        config = made(IMAGE_ROOTFS="", OCI_LAYERS="a:packages:x b:host:f:/f")
+        config = made(**FEED, IMAGE_ROOTFS="", OCI_LAYERS="a:packages:x b:host:f:/f")
         assert config.rootfs is None
         assert config.layers[1].copies[0].source == "/project/f"  # type: ignore[union-attr]
 
@@ -512,7 +515,7 @@ OCI_IMAGE_CMD = "/usr/bin/shop --listen 0.0.0.0"
 OCI_IMAGE_PORTS = "8080/tcp"
 OCI_IMAGE_LABELS = "vendor='Example GmbH'"
 """
-        config = conf(tmp_path, text, "IMAGE_ROOTFS=/tree", "IMGDEPLOYDIR=/out")
+        config = conf(tmp_path, text, "IMAGE_ROOTFS=/tree", "IMGDEPLOYDIR=/out", "DEPLOY_DIR_IPK=/feed")
         assert config.names == Names("image", "image-latest", "latest", "localhost/image:latest")
         assert [layer.kind for layer in config.layers] == ["packages", "packages", "directories", "host"]
         assert config.base == BaseRef(

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Packages: the feeds they come from, which are taken, and what becomes of their database."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Callable
+
+from ..architectures import debian
+from ..config import DatabaseLayer, PackageSettings, PackagesLayer
+from .grammar import PACKAGE, PACKAGE_HINT
+from .settings import one_of, quoted, wrong
+
+if TYPE_CHECKING:
+    from ..config import LayerSpec
+    from ..oci.spec import Platform
+    from .settings import Settings
+
+_FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "deb": "DEPLOY_DIR_DEB"}
+_DATABASES = ("keep", "top", "status.d", "remove")
+_ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def read_packages(
+    settings: Settings, layers: tuple[LayerSpec, ...], platform: Platform, feeds: tuple[str, ...]
+) -> PackageSettings:
+    """The settings of packages; `feeds` are those of the command line, which win over the variables.
+
+    Feeds and their format matter only where a layer is made of packages: BitBake sets them in every recipe.
+    """
+    takers = [layer.name for layer in layers if isinstance(layer, PackagesLayer)]
+    kind = settings.parsed("IMAGE_PKGTYPE", lambda text: _kind(text, takers), None)
+    if takers and not feeds:
+        folders = _read_folders(settings, kind)
+        _check_folders(settings, folders, kind, takers)
+        feeds = tuple(folders.values())
+        kind = next(iter(folders), kind)
+    archs = _words(settings, "PACKAGE_ARCHS", _arch)
+    return PackageSettings(
+        kind=kind,
+        feeds=feeds,
+        archs=archs or None,
+        native=debian(platform.architecture, platform.variant),
+        recommends=not settings.switch("NO_RECOMMENDATIONS"),
+        bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
+        exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
+        database=settings.choice("OCI_PACKAGE_DATABASE", _DATABASES),
+    )
+
+
+def add_database_layer(
+    settings: Settings, layers: tuple[LayerSpec, ...], packages: PackageSettings
+) -> tuple[LayerSpec, ...]:
+    """The layers, with the one of the database at the end where it is to be on top and there are packages."""
+    if packages.database != "top" or not any(isinstance(layer, PackagesLayer) for layer in layers):
+        return layers
+    added = DatabaseLayer()
+    if any(layer.name == added.name for layer in layers):
+        message = f"layer '{added.name}': a layer of that name is added by OCI_PACKAGE_DATABASE = \"top\""
+        settings.fault("OCI_LAYERS", message, "write another name")
+    return (*layers, added)
+
+
+def _kind(text: str, takers: list[str]) -> str | None:
+    if text != "rpm":
+        return one_of(text, ("deb", "ipk"))
+    if takers:
+        raise wrong("rpm feeds are not read yet", "write 'deb' or 'ipk', and give a feed of that format")
+    return None
+
+
+def _read_folders(settings: Settings, kind: str | None) -> dict[str, str]:
+    """The feed folders that the variables name, by their format."""
+    folders = {}
+    for word, name in _FOLDERS.items():
+        text = settings.text(name)
+        if kind in (None, word) and (text or settings.is_unreadable(name)):
+            folders[word] = settings.path_of(name)
+            if len(text.split()) > 1:
+                message = f"{quoted(text)} is more than one folder"
+                settings.fault(
+                    name, message, "write the path of one, without blanks; several feeds are given as --feed"
+                )
+    return folders
+
+
+def _check_folders(settings: Settings, folders: dict[str, str], kind: str | None, takers: list[str]) -> None:
+    if len(folders) > 1 and not settings.text("IMAGE_PKGTYPE"):
+        message = f"is not set, and {' and '.join(_FOLDERS.values())} both are"
+        settings.fault("IMAGE_PKGTYPE", message, f"write {' or '.join(map(quoted, _FOLDERS))}")
+    if not folders:
+        which = f"layer{'s' if len(takers) > 1 else ''} {', '.join(map(quoted, takers))}"
+        hint = f"give --feed DIR, or set {_FOLDERS[kind] if kind else ' or '.join(_FOLDERS.values())}"
+        settings.fault("OCI_LAYERS", f"{which}: packages come from a feed, and there is none", hint)
+
+
+def _words(settings: Settings, name: str, parse: Callable[[str], str]) -> tuple[str, ...]:
+    """Words, of equal ones the last; unlike elsewhere a `${…}` that nothing sets is a fault, as it is in a layer."""
+    words = settings.each(name, parse) if settings.text(name) else ()
+    return tuple(reversed(dict.fromkeys(reversed(words))))
+
+
+def _package(word: str) -> str:
+    if not PACKAGE.fullmatch(word):
+        hint = "separate the names with blanks" if re.search("[,;|]", word) else PACKAGE_HINT
+        raise wrong(f"{quoted(word)} is not a package's name", hint)
+    return word
+
+
+def _arch(word: str) -> str:
+    if not _ARCH.fullmatch(word):
+        hint = "write words such as 'all' or 'core2-64', the lowest priority first, with blanks between them"
+        raise wrong(f"{quoted(word)} is not an architecture of packages", hint)
+    return word
