@@ -3,41 +3,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import TYPE_CHECKING
 
-from .base import Base, open_base
 from .compress import Method, choose
 from .config import Compression, Config, HostLayer
+from .inputs import Options, open_inputs
 from .labels import automatic
 from .layer import write_layer
 from .oci.image import Added, NewImage, make_docker_manifest, make_image, make_index
 from .oci.spec import LAYOUT_FILE
 from .outputs import check_place, layout_output, publish, write_archives, write_documents
-from .plan import PlannedLayer, needs_rootfs, plan_layers, refuse_packages
+from .plan import PlannedLayer, plan_layers
 from .report import BuildReport, LayerReport
 from .revision import find_revision
-from .rootfs import open_rootfs
 from .staging import staging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .archive import ArchiveFacts
-    from .tree import Source
+    from .base import Base
 
 _ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}
-
-
-class Options(NamedTuple):
-    """What does not belong to the image: threads, the bound on unpacked bytes, who is told what is being done."""
-
-    jobs: int
-    limit: int | None = None
-    status: Callable[[str], None] = lambda _text: None
 
 
 def build(config: Config, options: Options) -> BuildReport:
@@ -48,15 +36,14 @@ def build(config: Config, options: Options) -> BuildReport:
         InputError: an input is damaged or does not fit.
         ToolError: the disk, a permission or a program failed. In each case the outputs are as they were.
     """
-    refuse_packages(config)
     method, for_archives = choose(config.compression), archive_method(config)
     check_place(config.deploy_dir, config.names)
     with staging(config.deploy_dir, config.names.base) as stage:
         layout = os.path.join(stage, "layout")
         os.makedirs(os.path.join(layout, "blobs", "sha256"))
-        with open_inputs(config, options, stage) as (base, rootfs):
+        with open_inputs(config, options, stage) as (base, inputs):
             layers = []
-            for planned in plan_layers(config, base.tree, rootfs):
+            for planned in plan_layers(config, inputs):
                 options.status(f"layer {planned.spec.name}")
                 layers.append(_write(planned, layout, method, config, options))
         report, image = _assemble(config, base, layers, method)
@@ -69,24 +56,6 @@ def build(config: Config, options: Options) -> BuildReport:
     return report
 
 
-@contextlib.contextmanager
-def open_inputs(config: Config, options: Options, stage: str | None = None) -> Iterator[tuple[Base, Source | None]]:
-    """The base image, whose blobs are copied into the staged layout where there is one, and the rootfs if needed."""
-    with contextlib.ExitStack() as stack:
-        if config.base is not None:
-            options.status("base image")
-        blobs = os.path.join(stage, "layout", "blobs") if stage else None
-        base = stack.enter_context(
-            open_base(config.base, config.platform, blobs=blobs, limit=options.limit, scratch=stage)
-        )
-        rootfs = None
-        if needs_rootfs(config):
-            assert config.rootfs is not None
-            options.status("rootfs")
-            rootfs = stack.enter_context(open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage))
-        yield base, rootfs
-
-
 def host_paths(config: Config) -> list[str]:
     """The paths of the build host that go into the image, as they are written."""
     return [copy.written for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies]
@@ -95,11 +64,19 @@ def host_paths(config: Config) -> list[str]:
 def _write(planned: PlannedLayer, layout: str, method: Method, config: Config, options: Options) -> LayerReport:
     spec, delta = planned.spec, planned.delta
     if planned.left_out:
-        return LayerReport(spec.name, spec.kind, 0, 0, 0, None, None, f"left out: {planned.left_out}")
+        left_out = f"left out: {planned.left_out}"
+        return LayerReport(spec.name, spec.kind, 0, 0, 0, None, None, left_out, planned.packages)
     folder = os.path.join(layout, "blobs", "sha256")
     blob = write_layer(delta, folder, method, jobs=options.jobs, epoch=config.epoch or 0)
     return LayerReport(
-        spec.name, spec.kind, delta.changed, len(delta.removed), blob.raw_size, blob.descriptor, blob.diff_id
+        spec.name,
+        spec.kind,
+        delta.changed,
+        len(delta.removed),
+        blob.raw_size,
+        blob.descriptor,
+        blob.diff_id,
+        packages=planned.packages,
     )
 
 

@@ -132,6 +132,14 @@ def _command(subparsers: Any, name: str, run: Any, summary: str, example: str) -
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rootfs", metavar="DIR|TAR", help="the root file system (IMAGE_ROOTFS)")
+    parser.add_argument(
+        "--feed",
+        metavar="DIR",
+        action="append",
+        default=[],
+        dest="feeds",
+        help="a folder of .deb or .ipk packages; may be repeated, the first one wins (DEPLOY_DIR_DEB, DEPLOY_DIR_IPK)",
+    )
     parser.add_argument("--deploy-dir", metavar="DIR", help="where outputs go (IMGDEPLOYDIR; default: ./deploy)")
     parser.add_argument(
         "--set",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .bbconf import Variables
-    from .build import Options
     from .config import Config
+    from .inputs import Options
 
 LOG = logging.getLogger("oe_oci")
 FOUND = 4
@@ -144,10 +144,16 @@ def completion(arguments: Namespace) -> int:
 
 
 def _options(arguments: Namespace) -> Options:
-    from .build import Options
     from .compress import default_jobs
+    from .inputs import Options
 
-    return Options(getattr(arguments, "jobs", None) or default_jobs(), arguments.limit, arguments.progress)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Options(
+        getattr(arguments, "jobs", None) or default_jobs(),
+        arguments.limit,
+        arguments.progress,
+        os.path.join(cache, "oe-oci", "indexes"),
+    )
 
 
 def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
@@ -164,6 +170,7 @@ def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
         folder=os.path.dirname(os.path.abspath(path)),
         rootfs=os.path.abspath(arguments.rootfs) if arguments.rootfs else None,
         deploy_dir=os.path.abspath(arguments.deploy_dir) if arguments.deploy_dir else None,
+        feeds=[os.path.abspath(feed) for feed in arguments.feeds],
     )
     return config, variables
 

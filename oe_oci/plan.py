@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
+from .accounts import add_accounts
+from .config import Config, DatabaseLayer, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
 from .content import Content, content_digest
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
@@ -23,21 +24,36 @@ from .populate import (
     want_paths,
     want_rootfs,
 )
-from .tree import Source, Tree, decode, encode
+from .tree import DIRECTORY, Entry, Source, Tree, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .accounts import Owners
+    from .packages.installer import Installer, LayerPackages
+
 
 class PlannedLayer(NamedTuple):
-    """A layer and what it changes. `left_out` says why it will not be in the image, empty where it will."""
+    """A layer and what it changes. `left_out` says why it will not be in the image, empty where it will.
+
+    `packages` are those of a layer of packages.
+    """
 
     spec: LayerSpec
     delta: Delta
     left_out: str
+    packages: LayerPackages | None
 
 
-def plan_layers(config: Config, base: Tree, rootfs: Source | None) -> Iterator[PlannedLayer]:
+class Inputs(NamedTuple):
+    """What layers are made of: the base image's tree, the rootfs and the packages where any layer takes of them."""
+
+    base: Tree
+    rootfs: Source | None
+    installer: Installer | None
+
+
+def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
     """Plan layer after layer; each is to be written before the next is asked for, as the tree grows with it.
 
     Raises:
@@ -45,34 +61,24 @@ def plan_layers(config: Config, base: Tree, rootfs: Source | None) -> Iterator[P
         InputError: what a layer takes in can not be used.
         ToolError: a file can not be read.
     """
-    check_contents(config, rootfs)
+    check_contents(config, inputs)
     check_apart(config)
-    tree = Tree(base.entries)
-    stack = Stack(tree, base.entries)
+    tree = Tree(inputs.base.entries)
+    if not inputs.base.entries and needs_packages(config):
+        # Which every image has: a layer of packages is the same as the lowest one and above others.
+        tree.put("", Entry(DIRECTORY, 0o755))
+    stack = Stack(tree, inputs.base.entries)
     same = _Same()
     for number, spec in enumerate(config.layers):
-        wanted = _want(spec, config, rootfs, stack)
-        if number == len(config.layers) - 1 and config.path_rules:
+        last = number == len(config.layers) - 1
+        wanted, asked, packages = _want(spec, config, inputs, stack)
+        wanted = add_accounts(config.accounts, wanted, tree, last=last, epoch=config.epoch or 0, asked=asked)
+        if last and config.path_rules:
             wanted = apply_rules(config.path_rules, wanted, tree)
         delta = diff(tree, wanted.entries, wanted.removed, same)
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
-        yield PlannedLayer(spec, delta, left_out)
+        yield PlannedLayer(spec, delta, left_out, packages)
         apply(tree, delta)
-
-
-def refuse_packages(config: Config) -> None:
-    """Raises ConfigError where there is a layer of packages: no installer is built in yet."""
-    faults = [
-        Fault(
-            "OCI_LAYERS",
-            f"layer '{spec.name}': layers of packages are not supported yet",
-            "install them into a rootfs, and take their directories: 'NAME:directories:/usr,/etc'",
-        )
-        for spec in config.layers
-        if isinstance(spec, PackagesLayer)
-    ]
-    if faults:
-        raise ConfigError(faults)
 
 
 def needs_rootfs(config: Config) -> bool:
@@ -80,14 +86,26 @@ def needs_rootfs(config: Config) -> bool:
     return any(isinstance(spec, (PathsLayer, RootfsLayer)) for spec in config.layers)
 
 
-def _want(spec: LayerSpec, config: Config, rootfs: Source | None, stack: Stack) -> Wanted:
+def needs_packages(config: Config) -> bool:
+    """Whether there are layers of packages."""
+    return any(isinstance(spec, PackagesLayer) for spec in config.layers)
+
+
+def _want(
+    spec: LayerSpec, config: Config, inputs: Inputs, stack: Stack
+) -> tuple[Wanted, Owners | None, LayerPackages | None]:
     if isinstance(spec, HostLayer):
-        return want_host(spec, stack, config.epoch or 0, config.host_owner)
-    assert rootfs is not None
+        return want_host(spec, stack, config.epoch or 0, config.host_owner), None, None
+    if isinstance(spec, (PackagesLayer, DatabaseLayer)):
+        assert inputs.installer is not None
+        if isinstance(spec, DatabaseLayer):
+            return inputs.installer.database(stack.tree), None, None
+        return inputs.installer.install(spec, stack.tree)
+    assert inputs.rootfs is not None
     if isinstance(spec, PathsLayer):
-        return want_paths(spec, rootfs, stack)
+        return want_paths(spec, inputs.rootfs, stack), None, None
     assert isinstance(spec, RootfsLayer), spec
-    return want_rootfs(rootfs, stack)
+    return want_rootfs(inputs.rootfs, stack), None, None
 
 
 def check_apart(config: Config) -> None:
@@ -117,17 +135,19 @@ def check_apart(config: Config) -> None:
         raise ConfigError(faults)
 
 
-def check_contents(config: Config, rootfs: Source | None) -> None:
+def check_contents(config: Config, inputs: Inputs) -> None:
     """Raises ConfigError with everything that a layer is to take and that is not there."""
-    faults = [fault for spec in config.layers for fault in _missing(spec, rootfs)]
+    faults = [fault for spec in config.layers for fault in _missing(spec, inputs)]
     if faults:
         raise ConfigError(faults)
 
 
-def _missing(spec: LayerSpec, rootfs: Source | None) -> list[Fault]:
+def _missing(spec: LayerSpec, inputs: Inputs) -> list[Fault]:
     if isinstance(spec, HostLayer):
         return missing_sources(spec)
-    return missing_paths(spec, rootfs) if isinstance(spec, PathsLayer) and rootfs is not None else []
+    if isinstance(spec, PackagesLayer) and inputs.installer is not None:
+        return inputs.installer.missing(spec)
+    return missing_paths(spec, inputs.rootfs) if isinstance(spec, PathsLayer) and inputs.rootfs is not None else []
 
 
 class _Same:

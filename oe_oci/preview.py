@@ -8,28 +8,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .build import Options, archive_method, open_inputs
+from .build import archive_method
 from .compress import choose
-from .config import Config, PackagesLayer
+from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer
+from .inputs import Options, open_inputs
 from .oci.image import check_layers
 from .outputs import archive_outputs, layout_output, report_output
-from .plan import check_contents, plan_layers
+from .plan import plan_layers
 from .tree import shown
 
 if TYPE_CHECKING:
     from .oci.spec import Digest
+    from .packages.installer import LayerPackages
+    from .plan import PlannedLayer
 
 
 class LayerPreview(NamedTuple):
-    """A layer as it would be. Sizes and counts are None where packages that are not installed lie below."""
+    """A layer as it would be; `size` is that of its files in bytes."""
 
     name: str
     kind: str
     content: tuple[str, ...]
-    changed: int | None
+    changed: int
     removed: tuple[str, ...]
-    size: int | None
+    size: int
     note: str
+    packages: LayerPackages | None
+
+    def to_json(self) -> dict[str, Any]:
+        value = {
+            "name": self.name,
+            "type": self.kind,
+            "content": list(self.content),
+            "changed": self.changed,
+            "removed": list(self.removed),
+            "size": self.size,
+            "note": self.note,
+        }
+        return value if self.packages is None else {**value, **self.packages.to_json()}
 
 
 class Preview(NamedTuple):
@@ -47,18 +63,7 @@ class Preview(NamedTuple):
         value: dict[str, Any] = {
             "image": {"name": names.full, "tag": names.tag, "platform": self.config.platform.to_json()},
             "compressor": self.compressor,
-            "layers": [
-                {
-                    "name": layer.name,
-                    "type": layer.kind,
-                    "content": list(layer.content),
-                    "changed": layer.changed,
-                    "removed": list(layer.removed),
-                    "size": layer.size,
-                    "note": layer.note,
-                }
-                for layer in self.layers
-            ],
+            "layers": [layer.to_json() for layer in self.layers],
             "outputs": list(self.outputs),
         }
         if self.base is not None:
@@ -75,23 +80,8 @@ def preview(config: Config, options: Options) -> Preview:
     outputs = [layout_output(config.names), report_output(config.names)]
     if config.archives:
         outputs += archive_outputs(config.names, archive_method(config).algorithm)
-    with open_inputs(config, options) as (base, rootfs):
-        if any(isinstance(spec, PackagesLayer) for spec in config.layers):
-            check_contents(config, rootfs)
-            layers = _unplanned(config)
-        else:
-            layers = [
-                LayerPreview(
-                    planned.spec.name,
-                    planned.spec.kind,
-                    content(planned.spec),
-                    planned.delta.changed,
-                    tuple(shown(path) for path in planned.delta.removed),
-                    sum(entry.size for entry in planned.delta.entries.values()),
-                    f"left out: {planned.left_out}" if planned.left_out else "",
-                )
-                for planned in plan_layers(config, base.tree, rootfs)
-            ]
+    with open_inputs(config, options) as (base, inputs):
+        layers = [_previewed(planned) for planned in plan_layers(config, inputs)]
         below = len(base.image.layers) if base.image else 0
         check_layers(below, sum(not layer.note for layer in layers))
         return Preview(
@@ -104,17 +94,26 @@ def preview(config: Config, options: Options) -> Preview:
         )
 
 
-def _unplanned(config: Config) -> list[LayerPreview]:
-    """Layers of packages can not be resolved yet, and what lies on them depends on them."""
-    return [LayerPreview(spec.name, spec.kind, content(spec), None, (), None, "") for spec in config.layers]
+def _previewed(planned: PlannedLayer) -> LayerPreview:
+    spec, delta = planned.spec, planned.delta
+    return LayerPreview(
+        spec.name,
+        spec.kind,
+        content(spec),
+        delta.changed,
+        tuple(shown(path) for path in delta.removed),
+        sum(entry.size for entry in delta.entries.values()),
+        f"left out: {planned.left_out}" if planned.left_out else "",
+        planned.packages,
+    )
 
 
-def content(spec: Any) -> tuple[str, ...]:
+def content(spec: LayerSpec) -> tuple[str, ...]:
     """What a layer is made of, as it is written."""
     if isinstance(spec, PackagesLayer):
         return spec.packages
-    if hasattr(spec, "paths"):
-        return tuple(spec.paths)
-    if hasattr(spec, "copies"):
+    if isinstance(spec, PathsLayer):
+        return spec.paths
+    if isinstance(spec, HostLayer):
         return tuple(f"{copy.written}:{copy.destination}" for copy in spec.copies)
-    return ("/",)
+    return ("/",) if spec.kind == "rootfs" else ("/var/lib",)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .tables import size, table
 
 if TYPE_CHECKING:
+    from .packages.installer import InstalledPackage, LayerPackages
     from .preview import Preview
     from .report import BuildReport
 
@@ -32,6 +33,9 @@ def build_text(report: BuildReport, deploy_dir: str) -> str:
     if report.base is not None:
         lines.append(f"on {report.base_layers} layers of the base image {report.base}")
     lines += ["", table(head, rows), ""]
+    silent = [one.name for layer in report.layers if layer.packages for one in layer.packages.new if one.scripts]
+    if silent:
+        lines += [f"scripts of {len(silent)} packages did not run: {' '.join(silent)}", ""]
     lines += [os.path.join(deploy_dir, name) for name in (report.layout, *report.archives)]
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
 
@@ -43,9 +47,9 @@ def plan_text(plan: Preview) -> str:
         (
             layer.name,
             layer.kind,
-            "?" if layer.changed is None else str(layer.changed),
+            str(layer.changed),
             str(len(layer.removed)),
-            "?" if layer.size is None else size(layer.size),
+            size(layer.size),
             layer.note or " ".join(layer.content),
         )
         for layer in plan.layers
@@ -54,6 +58,29 @@ def plan_text(plan: Preview) -> str:
     if plan.base is not None:
         lines.append(f"on {plan.base_layers} layers of the base image {plan.base}")
     lines += ["", table(("LAYER", "TYPE", ">CHANGED", ">REMOVED", ">SIZE", "CONTENT"), rows), ""]
+    for layer in plan.layers:
+        if layer.packages is not None:
+            lines += _packages_text(layer.name, layer.packages)
     lines.append("compressor: " + " ".join(f"{key} {value}" for key, value in plan.compressor.items()))
     lines.append("outputs: " + " ".join(plan.outputs))
     return "\n".join([*lines, *(f"note: {note}" for note in plan.config.notes)])
+
+
+def _packages_text(layer: str, packages: LayerPackages) -> list[str]:
+    """The packages of a layer, in the order of installation, what asked for each, and what lies below already."""
+    lines = []
+    if packages.new:
+        rows = [(one.name, one.version, one.arch, size(one.unpacked), _remark(one)) for one in packages.new]
+        lines += [f"packages of layer {layer}:", table(("PACKAGE", "VERSION", "ARCH", ">SIZE", "ASKED BY"), rows), ""]
+    if packages.below:
+        lines += [f"below layer {layer} already: {' '.join(packages.below)}", ""]
+    return lines
+
+
+def _remark(package: InstalledPackage) -> str:
+    remarks = [package.asked_by or "the layer"]
+    if package.replaces:
+        remarks.append(f"upgrade from {package.replaces}")
+    if package.scripts:
+        remarks.append(f"not run: {', '.join(package.scripts)}")
+    return "; ".join(remarks)

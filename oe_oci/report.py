@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from .archive import ArchiveFacts
     from .config import Names
     from .oci.spec import Descriptor, Digest, Platform
+    from .packages.installer import LayerPackages
 
 
 class LayerReport(NamedTuple):
-    """One layer of the configuration. `blob` is None for one left out, whose `note` says why."""
+    """One layer of the configuration. `blob` is None for one left out, whose `note` says why.
+
+    `packages` are those of a layer of packages.
+    """
 
     name: str
     kind: str
@@ -22,6 +26,7 @@ class LayerReport(NamedTuple):
     blob: Descriptor | None
     diff_id: Digest | None
     note: str = ""
+    packages: LayerPackages | None = None
 
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {"name": self.name, "type": self.kind, "changed": self.changed, "removed": self.removed}
@@ -33,6 +38,8 @@ class LayerReport(NamedTuple):
                 size=self.blob.size,
                 uncompressedSize=self.raw_size,
             )
+        if self.packages is not None:
+            value.update(self.packages.to_json())
         return {**value, "note": self.note} if self.note else value
 
 

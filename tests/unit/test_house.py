@@ -26,12 +26,17 @@ GROUPS = {
     "trees from bytes": "decompress untar changeset scan confined",
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
-    "what a layer holds": "rootfs base populate delta plan",
+    "packages of feeds": "packages packages.package packages.control packages.version packages.relation packages.index "
+    "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
+    "packages.explain packages.resolve",
+    "what a layer holds": "rootfs base delta populate accounts packages.database packages.dpkg packages.opkg "
+    "packages.alternatives packages.place packages.owners packages.installer plan inputs",
     "bytes from trees": "tar compress blob layer archive",
     "the image and its files": "oci.image staging outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
-    "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime",
+    "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "
+    "configure.accounts",
     "BitBake's syntax to variables": "bbconf bbconf.names bbconf.syntax bbconf.expand bbconf.variables",
     "what people read": "render inspection imagediff unpack lint",
     "command line": "commands cli __main__",
@@ -39,6 +44,7 @@ GROUPS = {
 MODULES_OF = {group: modules.split() for group, modules in GROUPS.items()}
 FRONT = {*MODULES_OF["variables to configuration"], *MODULES_OF["BitBake's syntax to variables"]}
 WRITERS = {
+    *MODULES_OF["packages of feeds"],
     *MODULES_OF["what a layer holds"],
     *MODULES_OF["bytes from trees"],
     *MODULES_OF["the image and its files"],

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""What an image is made of, opened as far as its layers need it: base image, rootfs, feeds of packages.
+
+Must not know what the layers take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from .base import Base, open_base
+from .packages.feed import open_feeds
+from .packages.installer import Installer
+from .packages.payload import Payloads
+from .plan import Inputs, needs_packages, needs_rootfs
+from .rootfs import open_rootfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .config import Config
+    from .packages.archive import Contents
+    from .packages.package import Package
+
+
+class Options(NamedTuple):
+    """What does not belong to the image.
+
+    `jobs` are threads, `limit` bounds the bytes one input may unpack to, `status` is told what is being done,
+    `remember` is a folder for what is worth knowing in later builds, None for none.
+    """
+
+    jobs: int
+    limit: int | None = None
+    status: Callable[[str], None] = lambda _text: None
+    remember: str | None = None
+
+
+@contextlib.contextmanager
+def open_inputs(config: Config, options: Options, stage: str | None = None) -> Iterator[tuple[Base, Inputs]]:
+    """The base image, and all that layers are made of; a context manager.
+
+    The base's blobs are copied into the layout that is staged in the folder `stage`, where there is one; temporary
+    files lie there too.
+
+    Raises:
+        ConfigError, InputError, ToolError: an input is not there, damaged, or can not be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if config.base is not None:
+            options.status("base image")
+        blobs = os.path.join(stage, "layout", "blobs") if stage else None
+        base = stack.enter_context(
+            open_base(config.base, config.platform, blobs=blobs, limit=options.limit, scratch=stage)
+        )
+        rootfs = None
+        if needs_rootfs(config):
+            assert config.rootfs is not None
+            options.status("rootfs")
+            rootfs = stack.enter_context(open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage))
+        installer = None
+        if needs_packages(config):
+            options.status("feeds")
+            payloads = stack.enter_context(Payloads(stage))
+            installer = _installer(config, options, base, payloads)
+        yield base, Inputs(base.tree, rootfs, installer)
+
+
+def _installer(config: Config, options: Options, base: Base, payloads: Payloads) -> Installer:
+    settings = config.packages
+    feeds = open_feeds(
+        settings.feeds,
+        kind=settings.kind,
+        archs=settings.archs,
+        native=settings.native,
+        remember=options.remember,
+        limit=options.limit,
+    )
+
+    def read(packages: Sequence[Package]) -> list[Contents]:
+        options.status(f"{len(packages)} packages")
+        for package in packages:
+            feeds.check_present(package)
+        return payloads.read(packages, options.jobs, options.limit)
+
+    return Installer(config, feeds, base.tree, read)
