@@ -32,6 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 # A feed's names are narrower still; this keeps what a package manager would take for an option or a path away from it.
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 PACKAGE_HINT = "a package's name has letters, digits, '+', '-', '.' and '_'"
+_ARCH = re.compile(r"[a-z0-9][a-z0-9-]*")  # of one package among several of a name, as Debian has them
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
@@ -180,7 +181,8 @@ def _place(items: list[str], place: int) -> str:
 
 
 def _package(item: str) -> str:
-    if PACKAGE.fullmatch(item):
+    name, colon, arch = item.partition(":")
+    if PACKAGE.fullmatch(name) and (_ARCH.fullmatch(arch) if colon else True):
         return item
     hint = PACKAGE_HINT
     if "/" in item:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 from ..accounts import Owners as AskedFor
 from ..accounts import read_names
 from ..content import Literal
+from ..errors import InputError
 from ..populate import Wanted
 from ..tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree
 from ..tree import resolve as follow
@@ -114,6 +115,7 @@ class Installer:
         )
         self._database: Database = dpkg if feeds.kind == DEB else opkg
         self._diversions = dpkg.read_diversions(base) if feeds.kind == DEB else {}
+        _check_format(base, feeds.kind)
         self._installed = list(self._database.read(base))
         self._owners = Owners(base, self._database, self._installed)
         self._added: list[Added] = []
@@ -215,6 +217,17 @@ class Installer:
             entry = Entry(FILE, file_mode, mtime=self._epoch, size=len(data), content=Literal(data))
             upper.put(path, entry, self._epoch)
         return Wanted(upper.entries, (*wanted.removed, *written.removed))
+
+
+def _check_format(base: Tree, kind: str) -> None:
+    other = opkg if kind == DEB else dpkg
+    number = sum(one.whole for one in other.read(base))
+    if number:
+        name = "opkg" if kind == DEB else "dpkg"
+        raise InputError(
+            f"the base image has {number} packages in the database of {name}, and the feeds hold {kind} packages",
+            hint="neither knows the other's files; take feeds of the base's format, or a base of the feeds'",
+        )
 
 
 def _added(selected: Selected, contents: Contents, paths: Sequence[str]) -> Added:

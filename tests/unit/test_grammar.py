@@ -92,5 +92,16 @@ def test_layers_without_fault_are_kept_beside_faulty_ones() -> None:
     assert [fault.message for fault in faults] == ["entry 'b:packages:/x': '/x' is not a package's name"]
 
 
+def test_a_package_of_an_architecture():
+    (layer,), faults, _ = parse_layers("a:packages:libc6:i386,libstdc++6:armhf,zlib1g", "/")
+    assert faults == ()
+    assert layer.packages == ("libc6:i386", "libstdc++6:armhf", "zlib1g")
+    faults = parse_layers("a:packages:libc6:I386,libc6:", "/").faults
+    assert [fault.message.rpartition(": ")[2] for fault in faults] == [
+        "'libc6:I386' is not a package's name",
+        "'libc6:' is not a package's name",
+    ]
+
+
 def test_nothing_is_no_layer() -> None:
     assert parse_layers(" \n\t ", "/") == ((), (), ())

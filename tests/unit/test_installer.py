@@ -12,19 +12,20 @@ from support.layouts import file, folder, hardlink, symlink
 from support.packages import Made, Owned, package, write_feed, xattrs
 
 from oe_oci.config import Accounts, DatabaseLayer, Group, HostCopy, HostLayer, PackagesLayer, User
-from oe_oci.content import pieces
+from oe_oci.content import Literal, pieces
 from oe_oci.delta import apply
 from oe_oci.errors import ConfigError, InputError
-from oe_oci.inputs import Options, open_inputs
-from oe_oci.plan import plan_layers
-from oe_oci.tree import Tree
+from oe_oci.packages.feed import open_feeds
+from oe_oci.packages.installer import Installer
+from oe_oci.packages.payload import Payloads
+from oe_oci.plan import Inputs, plan_layers
+from oe_oci.tree import DIRECTORY, Entry, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from oe_oci.packages.installer import LayerPackages
-    from oe_oci.tree import Entry
 
 DPKG = "var/lib/dpkg/"
 NOBODY = Accounts()
@@ -57,7 +58,12 @@ class Build:
         self.tree = Tree()
 
     def layers(
-        self, *names: str | HostLayer, epoch: int | None = 0, accounts: Accounts = NOBODY, **settings
+        self,
+        *names: str | HostLayer,
+        epoch: int | None = 0,
+        accounts: Accounts = NOBODY,
+        base: Tree | None = None,
+        **settings: object,
     ) -> list[Layer]:
         """The layers, each of the packages that a text names, separated by spaces."""
         specs = [
@@ -68,16 +74,16 @@ class Build:
             specs.append(DatabaseLayer())
         chosen = PACKAGES._replace(**{"feeds": (str(self.feed),), "recommends": False, **settings})
         asked = config(layers=tuple(specs), packages=chosen, epoch=epoch, accounts=accounts)
-        self.tree, found = Tree(), []
-        with open_inputs(asked, Options(jobs=2)) as (_, inputs):
-            for planned in plan_layers(asked, inputs):
-                delta = planned.delta
-                for entry in delta.entries.values():
-                    # As the layer is written: what comes after may let go of the bytes.
-                    assert entry.content is None or sum(map(len, pieces(entry.content))) == entry.size
-                apply(self.tree, delta)
-                layer = Layer(dict(delta.entries), delta.removed, planned.packages, planned.left_out)
-                found.append(Kept.of(layer))
+        below, found = base or Tree(), []
+        feeds = open_feeds(chosen.feeds, kind=None, archs=chosen.archs, native="amd64", remember=None, limit=None)
+        self.tree = Tree({"": Entry(DIRECTORY, 0o755), **below.entries})
+        with Payloads() as payloads:
+            installer = Installer(asked, feeds, below, lambda packages: payloads.read(packages, 2))
+            for planned in plan_layers(asked, Inputs(below, None, installer)):
+                found.append(
+                    Kept.of(Layer(planned.delta.entries, planned.delta.removed, planned.packages, planned.left_out))
+                )
+                apply(self.tree, planned.delta._replace(entries=found[-1].entries))
         return found
 
 
@@ -86,8 +92,6 @@ class Kept(Layer):
 
     @classmethod
     def of(cls, layer: Layer) -> Kept:
-        from oe_oci.content import Literal
-
         entries = {
             path: entry
             if entry.content is None
@@ -351,6 +355,56 @@ class TestUpgrade:
         status = top.text(DPKG + "status")
         assert sorted(re.findall("Package: (.*)", status)) == ["app", "lib", "other"]
         assert DPKG + "info/lib.postrm" not in top.entries
+
+
+class TestBase:
+    """On top of a base image with a database of its own."""
+
+    LIB = package("lib", "1", files=[folder("./"), folder("./lib/"), file("./lib/1")])
+    APP = package("app", files={"bin/app": b"app"}, Depends="lib")
+
+    @pytest.fixture
+    def base(self, build):
+        made = build(self.LIB)
+        made.layers("lib")
+        return made.tree
+
+    def test_what_it_has_is_not_installed_again(self, build, base):
+        (layer,) = build(self.LIB, self.APP).layers("app lib", base=base)
+        assert layer.names == ["app"]
+        assert layer.packages.below == ("lib 1",)
+        assert "lib/1" not in layer.entries
+        assert layer.text(DPKG + "status").count("Package: ") == 2
+
+    def test_a_file_of_one_of_its_packages(self, build, base):
+        with pytest.raises(InputError, match=r"^/lib/1 is in bad 1\.0 and in lib 1, which lies below"):
+            build(package("bad", files={"lib/1": b""})).layers("bad", base=base)
+
+    def test_a_file_of_nobody(self, build, base):
+        base.put("lib/own", base.entries["lib/1"])
+        (layer,) = build(package("app", files={"lib/own": b"new"})).layers("app", base=base)
+        assert layer.text("lib/own") == "new"
+
+    def test_an_upgrade(self, build, base):
+        new = package("lib", "2", files=[folder("./"), folder("./lib/"), file("./lib/2")])
+        (layer,) = build(new, package("app", Depends="lib (>= 2)")).layers("app", base=base)
+        assert layer.removed == ("lib/1",)
+        assert set(layer.entries) >= {"lib", "lib/2", DPKG + "info/lib.list"}
+
+    def test_a_diversion(self, build, base):
+        text = b"/bin/sh\n/bin/sh.distrib\ndash\n"
+        entry = base.entries[DPKG + "status"]
+        base.put(DPKG + "diversions", entry._replace(size=len(text), content=Literal(text)))
+        (layer,) = build(package("bash", files={"bin/sh": b"bash"}), package("dash", files={"bin/sh": b"dash"})).layers(
+            "bash dash", base=base
+        )
+        assert layer.text("bin/sh") == "dash"
+        assert layer.text("bin/sh.distrib") == "bash"
+
+    def test_one_of_the_other_format(self, build, base):
+        made = build(package("app", kind="ipk"))
+        with pytest.raises(InputError, match=r"^the base image has 1 packages in the database of dpkg"):
+            made.layers("app", base=base)
 
 
 class TestConffiles:
