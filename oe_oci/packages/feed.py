@@ -77,8 +77,16 @@ class Feeds:
         self._listing: dict[str, str] = {}  # a package's file to the index that lists it
 
     def names(self) -> set[str]:
-        """All names, those provided too, whether their packages are taken or not."""
-        return {name for source in self._sources for name in source.packages.names()}
+        """All names, those provided too, of packages for the target."""
+        archs = {*self._places, *_INDEPENDENT[self.kind], self._native}
+        return {name for source in self._sources for name in source.packages.names(archs)}
+
+    def other_archs(self, name: str) -> tuple[str, ...]:
+        """The architectures for which there is a package of a name, where there is none for the target."""
+        if self.named(name):
+            return ()
+        entries = [source.packages.fields(n) for source in self._sources for n in source.packages.named(name)]
+        return tuple(sorted({fields["Architecture"] for fields in entries}))
 
     def named(self, name: str) -> tuple[Package, ...]:
         """The packages of a name, the best first; the same objects each time.
@@ -184,7 +192,8 @@ def _check_same(first: Package, second: Package) -> None:
     if first.path == second.path:
         same = (first.size, first.digest) == (second.size, second.digest)
     else:
-        same = first.size == second.size and _digest(first) == _digest(second)
+        same_size = first.size == second.size or None in (first.size, second.size)
+        same = same_size and _digest(first) == _digest(second)
     if not same:
         raise InputError(
             f"{first.path} and {second.path} are both {first.shown} for {first.arch}, with different content",
@@ -192,10 +201,10 @@ def _check_same(first: Package, second: Package) -> None:
         )
 
 
-def _digest(package: Package) -> str | None:
-    if package.digest is None and package.size is not None:
-        return content_digest(Region(os.fsencode(package.path), 0, package.size))
-    return package.digest
+def _digest(package: Package) -> str:
+    if package.digest is not None:
+        return package.digest
+    return content_digest(Region(os.fsencode(os.path.realpath(package.path)), 0, _stat(package.path).st_size))
 
 
 # ---- what lies where
@@ -216,19 +225,19 @@ class _Source(NamedTuple):
         Raises:
             InputError: outside the feed.
         """
-        relative = os.fsdecode(encode(filename))
-        path = os.path.normpath(os.path.join(self.folder, relative))
-        if self.folder != self.top and not os.path.exists(path):
-            # As in Debian's archive, whose indexes lie in dists/ and name what is in pool/.
-            pooled = os.path.normpath(os.path.join(self.top, relative))
-            path = pooled if os.path.exists(pooled) else path
-        leaves = os.path.isabs(relative) or os.pardir in relative.split("/") or re.search("[\0-\x1f]", relative)
-        if leaves or (self.listed and not _is_inside(path, self.top)):
-            raise InputError(
-                f"{self.packages.where}: {filename[:200]!r} can not be a Filename",
-                hint="a package's file lies in the feed, and is named from its index's folder or from the feed's",
-            )
-        return path
+        parts = [part for part in os.fsdecode(encode(filename)).split("/") if part not in ("", ".")]
+        if not (filename.startswith("/") or os.pardir in parts or re.search("[\0-\x1f]", filename)):
+            path = os.path.join(self.folder, *parts)
+            if self.folder != self.top and not os.path.exists(path):
+                # As in Debian's archive, whose indexes lie in dists/ and name what is in pool/.
+                pooled = os.path.join(self.top, *parts)
+                path = pooled if os.path.exists(pooled) else path
+            if not self.listed or _is_inside(path, self.top):
+                return path
+        raise InputError(
+            f"{self.packages.where}: {filename[:200]!r} can not be a Filename",
+            hint="a package's file lies in the feed, and is named from its index's folder or from the feed's",
+        )
 
 
 def _is_inside(path: str, top: str) -> bool:
@@ -257,6 +266,7 @@ class _Feed(NamedTuple):
 
 
 def _survey(number: int, top: str, remember: str | None, limit: int | None) -> _Feed:
+    top = top.rstrip("/") or "/"
     feed = _Feed(number, top, [], {}, [], set(), "")
     hints = []
     for folder, links, names in _walk(top):
@@ -302,7 +312,8 @@ def _kind(feeds: Sequence[_Feed], kind: str | None) -> str:
     """The kind of packages the feeds hold, every one of them."""
     for feed in feeds:
         kinds = feed.kinds()
-        if kind not in kinds if kind and kinds else not (kinds or feed.listed):
+        missing = kind not in kinds if kind and kinds else not (kinds or feed.listed)
+        if missing:
             looked_for = f"no .{kind} packages" if kind else "neither .deb nor .ipk packages"
             other = f"it holds .{min(kinds)} packages; set IMAGE_PKGTYPE to '{min(kinds)}'" if kinds else feed.other
             raise InputError(f"{feed.top}: holds {looked_for}{'' if kinds else ', and no index Packages'}", hint=other)
@@ -352,7 +363,7 @@ def _stat(path: str) -> os.stat_result:
     try:
         return os.stat(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: is a link to nothing") from error
+        raise InputError(f"{path}: there is no such file, or it is a link to nothing") from error
     except OSError as error:
         raise ToolError(f"cannot read {path}: {error.strerror}") from error
 

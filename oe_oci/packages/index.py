@@ -22,7 +22,7 @@ from ..tree import decode
 from .control import PARAGRAPH_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 _COMPRESSIONS = {"": decompress.NONE, ".gz": decompress.GZIP, ".xz": decompress.XZ, ".zst": decompress.ZSTD}
 NAMES = tuple(f"Packages{suffix}" for suffix in _COMPRESSIONS)
@@ -60,8 +60,8 @@ class Index:
         self._providers: dict[str, list[str]] = {}
         archs, suffixes = set(), set()
         left = _PROVIDED
-        for number, record in enumerate(records):
-            name, _, arch, file, provides, _ = record.split(b"\0", 5)
+        for number, each in enumerate(records):
+            name, _, arch, file, provides, _ = each.split(b"\0", 5)
             self._named.setdefault(decode(name), []).append(number)
             archs.add(arch)
             suffixes.add(file[-4:])
@@ -70,8 +70,8 @@ class Index:
                 left -= len(virtual)
                 if left < 0:
                     raise InputError(f"{where}: its packages provide more than {_PROVIDED} names")
-                for each in virtual:
-                    self._providers.setdefault(each, []).append(decode(name))
+                for one in virtual:
+                    self._providers.setdefault(one, []).append(decode(name))
         self.archs = frozenset(map(decode, archs))
         self.suffixes = frozenset(map(decode, suffixes))
 
@@ -86,9 +86,14 @@ class Index:
         """The names of the packages that provide one."""
         return self._providers.get(name, ())
 
-    def names(self) -> set[str]:
-        """All names, provided ones too."""
-        return {*self._named, *self._providers}
+    def names(self, archs: Container[str]) -> set[str]:
+        """The names of all packages of some architectures, and those they provide."""
+        found: set[str] = set()
+        for each in self._records:
+            name, _, arch, _, provides, _ = map(decode, each.split(b"\0", 5))
+            if arch in archs:
+                found.update((name, *provided(provides)))
+        return found
 
     def fields(self, number: int) -> dict[str, str]:
         """The fields of a package that installing needs."""
@@ -97,7 +102,7 @@ class Index:
 
     def files(self) -> Iterator[str]:
         """The `Filename` of every package."""
-        return (decode(record.split(b"\0", 4)[3]) for record in self._records)
+        return (decode(each.split(b"\0", 4)[3]) for each in self._records)
 
 
 def provided(provides: str) -> list[str]:
@@ -168,7 +173,7 @@ def keep(folder: str, key: str, records: Iterable[bytes]) -> None:
 
 
 def _head(key: str) -> bytes:
-    return f"oe-oci packages 1 {key}\n".encode()
+    return f"oe-oci packages 1 {key}\n".encode()  # the number changes with what a record holds
 
 
 # ---- reading an index
