@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
-_PRODUCT_NEEDS = ("isal", "zlib-ng", "pyzstd", "backports-zstd", "typing-extensions")
+_PRODUCT_NEEDS = ("isal", "zlib-ng", "pyzstd", "backports-zstd", "typing-extensions", "solv")
 
 Done = subprocess.CompletedProcess[str]
 
