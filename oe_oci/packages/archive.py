@@ -15,7 +15,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .. import decompress
-from ..changeset import content_xattrs
+from ..changeset import WHITEOUT, content_xattrs
 from ..content import Holder, Part
 from ..errors import InputError, ToolError
 from ..stream import PieceStream
@@ -339,6 +339,8 @@ class _Members:
             raise InputError(f"{self._where}: has more than {_MEMBERS} members")
         if "\n" in path:
             raise self._fault(path, "a name with a newline, which the database of packages can not hold")
+        if path.rpartition("/")[2].startswith(WHITEOUT):
+            raise self._fault(path, f"a name that begins with '{WHITEOUT}' would remove a file of a lower layer")
         if len(path) > _PATH_LIMIT:
             raise self._fault(path[:80] + "…", f"a path of more than {_PATH_LIMIT} characters")
         if path in self._numbers:
