@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The README's lines, pasted in a fresh clone: by root, by an ordinary user, again without network."""
+"""The README's lines, pasted in a fresh clone: by root, by an ordinary user, again without network, without apt."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -23,10 +24,9 @@ SHELL_BLOCKS = re.findall(
     r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
 )
 NOBODY = 65534
-GREETING = re.compile(r"^Hello from .+, with \d+ CA certificates\.$", re.MULTILINE)
-ROW = re.compile(r"^(\w+) +(directories|files|host) +\d+ +0 .* sha256:[0-9a-f]{12}$", re.MULTILINE)
-
-pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="no apt-get")
+GREETING = re.compile(r"^Hello from .+, with (\d+) packages\.$", re.MULTILINE)
+ROW = re.compile(r"^(\w+) +(packages|host) +\d+ +0 .* sha256:[0-9a-f]{12}$", re.MULTILINE)
+KINDS = ["packages", "packages", "packages", "host"]
 
 
 def make_clone(folder: Path) -> Path:
@@ -66,6 +66,8 @@ def paste(text: str, clone: Path, *, prefix: tuple[str, ...] = (), **env: str) -
 
 @pytest.fixture(scope="module")
 def pasted(open_folder) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    if not shutil.which("apt-get"):
+        pytest.skip("no apt-get")
     folder = open_folder / "first user"
     folder.mkdir()
     clone = make_clone(folder)
@@ -73,9 +75,24 @@ def pasted(open_folder) -> tuple[Path, subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="module")
+def pasted_without_apt(open_folder) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = open_folder / "without apt"
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    for place in os.environ["PATH"].split(os.pathsep):
+        for name in os.listdir(place) if os.path.isdir(place) else ():
+            if not name.startswith(("apt", "dpkg")) and not (programs / name).is_symlink():
+                (programs / name).symlink_to(Path(place, name))
+    clone = make_clone(folder)
+    return clone, paste(SHELL_BLOCKS[0], clone, PATH=str(programs))
+
+
+@pytest.fixture(scope="module")
 def pasted_by_nobody(open_folder) -> tuple[Path, subprocess.CompletedProcess[str]]:
     if os.geteuid() != 0:
         pytest.skip("only root becomes another user")
+    if not shutil.which("apt-get"):
+        pytest.skip("no apt-get")
     folder = open_folder / "nobody"
     folder.mkdir()
     clone = make_clone(folder)
@@ -97,12 +114,45 @@ def layers(clone: Path) -> Iterator[tarfile.TarInfo]:
             yield from archive
 
 
+def packages(clone: Path) -> list[dict]:
+    return [package for layer in report(clone)["layers"] for package in layer.get("packages", ())]
+
+
+def greeted(done: subprocess.CompletedProcess[str], clone: Path) -> bool:
+    """Whether the image ran, and found all packages of the report in its database."""
+    match = GREETING.search(done.stdout)
+    return match is not None and int(match[1]) == len(packages(clone))
+
+
 def test_first_line_builds_and_runs_an_image(pasted):
-    _, done = pasted
+    clone, done = pasted
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [row[1] for row in ROW.findall(done.stdout)] == ["directories", "directories", "files", "host"]
+    assert [row[1] for row in ROW.findall(done.stdout)] == KINDS
+    assert "\nnothing found\n" in done.stdout
     assert "podman run --rm oci-archive:" in done.stdout
-    assert GREETING.search(done.stdout)
+    assert greeted(done, clone)
+
+
+def test_packages_are_the_distributions(pasted):
+    clone, done = pasted
+    assert "packages of layer programs:\nPACKAGE " in done.stdout
+    feed = clone / "examples/quickstart/work/feed"
+    files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in feed.glob("*.deb")}
+    found = {package["name"]: package for package in packages(clone)}
+    assert {package["digest"].partition(":")[2] for package in found.values()} <= files
+    assert found.keys() > {"base-files", "coreutils", "dash", "dpkg", "jq", "libc6", "quickstart-merged-usr"}
+    assert found["libjq1"]["askedBy"] == "jq"
+    assert len(found) > 20
+
+
+def test_without_apt_packages_are_made(pasted_without_apt):
+    clone, done = pasted_without_apt
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row[1] for row in ROW.findall(done.stdout)] == KINDS
+    made = {f"quickstart-{name}" for name in ("base", "libs", "merged-usr", "programs", "sh")}
+    assert {package["name"] for package in packages(clone)} == made
+    assert "\nnothing found\n" in done.stdout
+    assert greeted(done, clone) or "was not run" in done.stdout
 
 
 def test_podman_runs_it(pasted):
@@ -131,7 +181,7 @@ def test_again_without_network_and_with_runc_alone(pasted, tmp_path):
     done = paste(SHELL_BLOCKS[0], clone, prefix=("unshare", "--net"), PATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not today\npodman could not run the image here" in done.stderr
-    assert GREETING.search(done.stdout)
+    assert greeted(done, clone)
 
 
 def test_engines_that_all_fail_are_an_error(pasted, tmp_path):
@@ -148,8 +198,9 @@ def test_second_block_builds_the_site(pasted):
     clone, _ = pasted
     done = paste(SHELL_BLOCKS[1], clone)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [row[1] for row in ROW.findall(done.stdout)] == ["directories", "files", "host"]
-    assert "8080/tcp" in done.stdout
+    assert [row[1] for row in ROW.findall(done.stdout)] == ["packages", "packages", "host"]
+    assert "packages of layer runtime:\nPACKAGE " in done.stdout
+    assert "jq -Rrs length /srv/site/README.md" in done.stdout
     outputs = ["site-oci", "site-oci-dir.tar", "site-oci.json", "site-oci.tar"]
     links = [name.replace("site-", "site-latest-", 1) for name in outputs]
     assert sorted(os.listdir(clone / "deploy")) == sorted([*outputs, *links])
@@ -160,20 +211,22 @@ def test_ordinary_user_builds_the_same_layers(pasted, pasted_by_nobody):
     assert "Building" in done.stdout, done.stdout + done.stderr
     assert len(ROW.findall(done.stdout)) == 4
     # Whether an ordinary user may run containers is up to the machine; what is not run is said.
-    assert GREETING.search(done.stdout) or "could not be run by" in done.stderr or "was not run" in done.stdout
+    assert greeted(done, clone) or "could not be run by" in done.stderr or "was not run" in done.stdout
     of_root = [layer["digest"] for layer in report(pasted[0])["layers"]]
     assert [layer["digest"] for layer in report(clone)["layers"]] == of_root
 
 
 def test_ordinary_users_image_is_roots(pasted_by_nobody):
     clone, _ = pasted_by_nobody
-    owners = {entry.name: (entry.uid, entry.gid) for entry in layers(clone)}
-    assert {uid for uid, _ in owners.values()} == {0}
-    for name in ("usr/bin/busybox", "usr/bin/hello", "usr/bin/jq", "etc/passwd", "tmp"):
-        assert owners[name] == (0, 0)
+    found = {entry.name: (entry.uid, entry.gid, entry.mode) for entry in layers(clone)}
+    assert {uid for uid, _, _ in found.values()} == {0}
+    for name in ("usr/bin/hello", "usr/bin/jq", "usr/bin/sh", "etc/passwd", "var/lib/dpkg/status"):
+        assert found[name][:2] == (0, 0)
+    assert found["tmp"] == (0, 0, 0o1777)
+    assert found["var/local"] == (0, 50, 0o2775)
 
 
-@pytest.mark.parametrize("line", ["pasted", "pasted_by_nobody"])
+@pytest.mark.parametrize("line", ["pasted", "pasted_by_nobody", "pasted_without_apt"])
 def test_nothing_is_left_outside_the_work_folder(line, request):
     clone, _ = request.getfixturevalue(line)
     git = ["git", "-c", "safe.directory=*", "-C", clone]
