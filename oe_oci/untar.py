@@ -274,7 +274,7 @@ class Archive:
         if text.startswith("/") and self._whole:
             raise InputError(
                 f"{self._where}: {text[:200]!r}: absolute path in an archive",
-                hint="make the archive from inside the root: tar -C ROOTFS -c .",
+                hint="names are relative to the root, as tar -C ROOTFS -c . writes them",
             )
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if os.pardir in parts:

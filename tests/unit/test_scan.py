@@ -161,7 +161,7 @@ def test_paths_through_links_of_the_archive_stay_inside(tmp_path):
     ("members", "message"),
     [
         ([("../x", {})], "'../x': leaves the root with '..'"),
-        ([("/etc/x", {})], "'/etc/x': absolute path in an archive\n  make the archive from inside the root"),
+        ([("/etc/x", {})], "'/etc/x': absolute path in an archive\n  names are relative to the root"),
         ([("x", {"type": HARD, "linkname": "../../etc/passwd"})], "leaves the root with '..'"),
         ([("x", {"type": HARD, "linkname": "none"})], "/x: hard link to missing /none"),
         ([("a", {}), ("a/b", {})], "/a/b: lies in /a, which is no directory"),
