@@ -283,8 +283,8 @@ TABLE = (
         "keep",
         "What becomes of the database of installed packages. `keep`: each layer of packages holds it as it stands after"
         " that layer. `top`: it is in a layer of its own, `package-database`, the last one. `status.d`: each package is"
-        " a file of its own. `remove`: the layers have none; that of a base image stays as it is. But for `keep`, a layer"
-        " that changes nothing below it is the same blob whatever lies below.",
+        " a file of its own. `remove`: the layers have none; that of a base image stays as it is. But for `keep`, a"
+        " layer that changes nothing below it is the same blob whatever lies below.",
         "`keep`, `top`, `status.d` or `remove`.",
     ),
     Variable(

@@ -39,7 +39,7 @@ OCI_LAYERS = "\\
     python:packages:python3 \\
     perl:packages:perl \\
     tools:packages:curl,git \\
-    special:packages:special,special-data \\
+    special:packages:special \\
 "
 NO_RECOMMENDATIONS = "1"
 SOURCE_DATE_EPOCH = "{EPOCH}"
@@ -78,13 +78,18 @@ SPECIAL = packages.package(
         file("./etc/special.conf", b"conf = 1\n", mode=0o640, gid=42),
     ],
     scripts={"conffiles": "/etc/special.conf\n", "postinst": "#!/bin/sh\nexit 1\n"},
-    Depends="special-data",
+    Depends="special-taker",
 )
-# Is installed before `special`, as that needs it, and yet its file wins.
+# Is installed before `special`, as that needs it, and yet its file wins; one of its own goes to a later package.
 DATA = packages.package(
-    "special-data", files={"etc/special-moved": b"new\n", "opt/data": bytes(range(256)) * 9000}, Replaces="special"
+    "special-data",
+    files={"etc/special-moved": b"new\n", "opt/data": bytes(range(256)) * 9000, "opt/taken": b"old\n"},
+    Replaces="special",
 )
-MADE = (LINKS, SPECIAL, DATA)
+TAKER = packages.package(
+    "special-taker", files={"opt/taken": b"new\n"}, Replaces="special-data (<< 1.1)", Depends="special-data"
+)
+MADE = (LINKS, SPECIAL, DATA, TAKER)
 
 
 class Built(NamedTuple):
@@ -215,7 +220,8 @@ def test_links_are_followed_and_files_replaced(image):
     assert merged[b"usr/lib/special-link"].kind == "link"
     assert merged[b"usr"].mode == "0755"
     assert merged[b"usr/share/special/su"].mode == "6755"
-    assert merged[b"etc/special-moved"].digest == hashlib.sha256(b"new\n").hexdigest()
+    for path in (b"etc/special-moved", b"opt/taken"):
+        assert merged[path].digest == hashlib.sha256(b"new\n").hexdigest()
     assert not any(path.startswith((b"bin/", b"lib/", b"sbin/", b"lib64/")) for path in merged)
 
 
@@ -250,7 +256,7 @@ def dpkgs(built) -> Iterator[Path]:
 
 
 def real(built: Built) -> list[str]:
-    return [name for name in built.files if name not in ("special", "special-data")]
+    return [name for name in built.files if not name.startswith("special")]
 
 
 def without_scripts(path: Path, target: Path) -> Path:

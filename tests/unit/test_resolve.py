@@ -99,6 +99,24 @@ class TestChoice:
         known = world("a 1 ; needs x | y, b", "x 1", "y 1", "b 1 ; conflicts x")
         assert sorted(chosen(known, "a")) == ["a", "b", "y"]
 
+    def test_a_later_choice_wins_over_one_that_it_is_against(self):
+        known = world(
+            "a 1 ; needs b ; likes core",
+            "b 1 ; likes c",
+            "c 1 ; needs nogui | core",
+            "nogui 1",
+            "core 1 ; conflicts nogui",
+        )
+        assert sorted(chosen(known, "a")) == ["a", "b", "c", "core"]
+
+    def test_what_an_earlier_choice_needed_goes_with_it(self):
+        known = world("a 1 ; likes b, c", "b 1 ; needs d ; likes e", "d 1", "e 1", "c 1 ; conflicts d")
+        assert sorted(chosen(known, "a")) == ["a", "c"]
+
+    def test_what_is_needed_without_a_choice_stays(self):
+        known = world("a 1 ; needs b ; likes c", "b 1 ; needs d", "d 1", "c 1 ; conflicts d")
+        assert sorted(chosen(known, "a")) == ["a", "b", "d"]
+
     def test_an_older_version_on_demand(self):
         known = world("a 1 ; needs b (<< 2)", "b 2", "b 1.9", "b 1.8")
         assert versions(known, "a") == {"a": "1", "b": "1.9"}
@@ -353,7 +371,8 @@ def test_random_worlds(seed):
     except ConfigError:
         return
     _holds(known, selected)
-    requested = [one for one in selected if one.name in wanted]
+    # In the order they were asked for, as of two that are against each other the later one is taken.
+    requested = sorted((one for one in selected if one.name in wanted), key=lambda one: wanted.index(one.name))
     favored, whole = preferred(known, requested)
     if whole and len(requested) == len([name for name in wanted if name not in known.installed]):
         assert {one.shown for one in favored} == {one.shown for one in selected}
