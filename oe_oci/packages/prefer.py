@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 from .package import Package
 from .version import compare
-from .world import AGAINST, REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from .relation import Group, Relation
-    from .world import Candidate, World
+    from .world import Candidate, Need, World
 
     Step = Generator["Step", bool, bool]
 
@@ -60,9 +58,9 @@ class _Chosen:
         self._firm: set[int] = set()
         self._begun: set[int] = set()  # whose needs are just being met
         self._failed: set[int] = set()
-        self._against: dict[str, list[tuple[Relation, Candidate]]] = {}
+        self._opponents: dict[int, list[Candidate]] = {}  # of a package, by its id in memory
         for one in world.installed.values():
-            self._enter_conflicts(one)
+            self._enter(one)
 
     def request(self, package: Package) -> bool:
         """Choose a package that is asked for, without what it needs."""
@@ -78,17 +76,17 @@ class _Chosen:
         if id(package) in self._failed or not (self._fits_in(package) and self._make_room(package, firm=firm)):
             return False
         self._packages[self._world.identity(package)] = package
-        self._enter_conflicts(package)
+        self._enter(package)
         self._begun.add(id(package))
-        for group in self._world.groups(package, REQUIRED):
-            if not (yield self._meet(package, group, firm=firm)) and not firm:
+        for need in self._world.required(package):
+            if not (yield self._meet(need, firm=firm)) and not firm:
                 del self._packages[self._world.identity(package)]
                 # Not tried again, as apt does not either: else a package many need would be tried for each of them.
                 self._failed.add(id(package))
                 self._begun.discard(id(package))
                 return False
-        for group in self._world.recommended(package):
-            yield self._meet(package, group, firm=False)
+        for need in self._world.recommended(package):
+            yield self._meet(need, firm=False)
         self._begun.discard(id(package))
         return True
 
@@ -104,7 +102,7 @@ class _Chosen:
 
     def is_whole(self, package: Package) -> bool:
         """Whether a package has what it needs directly."""
-        return all(self._is_met(package, group) for group in self._world.groups(package, REQUIRED))
+        return all(map(self._is_met, self._world.required(package)))
 
     def holds(self, package: Package) -> bool:
         """Whether a package has what it needs, and nothing that it can not stand beside."""
@@ -118,9 +116,8 @@ class _Chosen:
             one = pending.pop()
             if id(one) not in found:
                 found.add(id(one))
-                for group in [*self._world.groups(one, REQUIRED), *self._world.recommended(one)]:
-                    met = self._world.meeting(group, one)
-                    pending += [other for other in met if isinstance(other, Package) and self._present(other)]
+                for need in (*self._world.required(one), *self._world.recommended(one)):
+                    pending += [met for met in need.met_by if isinstance(met, Package) and self._present(met)]
         return [one for one in self._packages.values() if id(one) in found]
 
     def _fits_in(self, package: Package) -> bool:
@@ -142,36 +139,29 @@ class _Chosen:
         return True
 
     def _rivals(self, package: Package) -> list[Candidate]:
-        world = self._world
-        found = {id(one): one for one in world.siblings(package)}
-        for group in world.groups(package, AGAINST):
-            found.update((id(one), one) for one in world.meeting(group, package))
-        for own in (package.name, *(provided.name for provided in world.provided(package))):
-            for relation, owner in self._against.get(own, ()):
-                if world.satisfied_by(package, relation, owner):
-                    found[id(owner)] = owner
-        return [one for one in found.values() if world.identity(one) != world.identity(package)]
+        name = self._world.identity(package)
+        found = {id(one): one for one in (*self._world.opposed(package), *self._opponents.get(id(package), ()))}
+        return [one for one in found.values() if self._world.identity(one) != name]
 
-    def _meet(self, package: Package, group: Group, *, firm: bool) -> Step:
-        candidates = self._world.meeting(group, package)
-        left = [one for one in candidates if id(one) not in self._failed]
-        if firm and len(set(map(id, left))) == 1 and isinstance(left[0], Package) and id(left[0]) not in self._firm:
+    def _meet(self, need: Need, *, firm: bool) -> Step:
+        left = [one for one in need.met_by if id(one) not in self._failed]
+        if firm and len(left) == 1 and isinstance(left[0], Package) and id(left[0]) not in self._firm:
             self._firm.add(id(left[0]))
             return (yield self.complete(left[0]))
-        if self._is_met(package, group):
+        if self._is_met(need):
             return True
         for one in left:
             if isinstance(one, Package) and (yield self.complete(one)):
                 return True
         return False
 
-    def _is_met(self, package: Package, group: Group) -> bool:
-        return any(self._present(one) for one in self._world.meeting(group, package))
+    def _is_met(self, need: Need) -> bool:
+        return any(map(self._present, need.met_by))
 
     def _present(self, one: Candidate) -> bool:
         name = self._world.identity(one)
         return self._packages.get(name) is one if isinstance(one, Package) else name not in self._packages
 
-    def _enter_conflicts(self, one: Candidate) -> None:
-        for group in self._world.groups(one, AGAINST):
-            self._against.setdefault(group[0].name, []).append((group[0], one))
+    def _enter(self, one: Candidate) -> None:
+        for other in self._world.opposed(one):
+            self._opponents.setdefault(id(other), []).append(one)

@@ -7,14 +7,16 @@ opkg writes them the same way. Must not know which packages there are.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import InputError
 from .version import compare
 
+# OE's ipk packages provide paths, such as /bin/sh, too. Longer names and versions than these no package has.
 _RELATION = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9+._-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|<|=|>=|>>|>)\s*([A-Za-z0-9.+~:_-]+)\s*\))?"
+    r"([A-Za-z0-9/][A-Za-z0-9+./_-]{0,254})(?::([a-z0-9-]{1,100}))?"
+    r"\s*(?:\(\s*(<<|<=|<|=|>=|>>|>)\s*([A-Za-z0-9.+~:_-]{1,1000})\s*\))?"
 )
 _HOLDS = {
     "<<": lambda order: order < 0,
@@ -46,7 +48,7 @@ class Relation(NamedTuple):
 Group = tuple[Relation, ...]  # alternatives, the preferred one first
 
 
-@cache
+@lru_cache(maxsize=1 << 16)
 def parse_relations(text: str) -> tuple[Group, ...]:
     """The groups of a field, each of one or more alternatives.
 

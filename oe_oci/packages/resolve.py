@@ -14,10 +14,9 @@ from .package import Installed, Package
 from .prefer import preferred
 from .relation import Relation
 from .solver import solve
-from .world import REQUIRED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .world import Candidate, World
 
@@ -42,8 +41,7 @@ class Resolution(NamedTuple):
 
 def missing_names(world: World, layer: str, names: Sequence[str]) -> list[Fault]:
     """What of the names that a layer asks for no package has, or several provide."""
-    faults = [one for one in (_asked_for(world, name) for name in names) if isinstance(one, Fault)]
-    return [fault._replace(message=f"layer '{layer}': {fault.message}") for fault in faults]
+    return _faults(layer, [_asked_for(world, name) for name in names])
 
 
 def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
@@ -53,63 +51,116 @@ def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
         ConfigError: there is no way, with the shortest chain of reasons.
         InputError: a package's relations can not be read.
     """
-    faults = missing_names(world, layer, names)
+    asked = [_asked_for(world, name) for name in names]
+    faults = _faults(layer, asked)
     if faults:
         raise ConfigError(faults)
-    asked = {id(one): one for one in (_asked_for(world, name) for name in names)}.values()
-    requested = [one for one in asked if isinstance(one, Package)]
-    chosen = _choose(world, layer, requested) if requested else []
-    below = tuple(one for one in asked if isinstance(one, Installed))
-    return Resolution(tuple(_selected(world, requested, chosen)), below)
+    found = {id(one[0]): one for one in asked if not isinstance(one, Fault)}.values()
+    below = tuple(versions[0] for versions in found if isinstance(versions[0], Installed))
+    wanted = [
+        [one for one in versions if isinstance(one, Package)]
+        for versions in found
+        if not isinstance(versions[0], Installed)
+    ]
+    chosen = _choose(world, layer, wanted) if wanted else []
+    return Resolution(tuple(_selected(world, wanted, chosen)), below)
 
 
-def _asked_for(world: World, name: str) -> Candidate | Fault:
-    """The package a layer means: the installed one, else the best of that name, else the only one to provide it."""
+def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fault]:
+    faults = (one for one in asked if isinstance(one, Fault))
+    return [fault._replace(message=f"layer '{layer}': {fault.message}") for fault in faults]
+
+
+def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
+    """The package a layer means, its versions the best first.
+
+    It is the installed one, else that of the name, else the only one to provide it.
+    """
     name, _, arch = name.partition(":")
     candidates = world.satisfying(Relation(name, arch), None)
     real = [one for one in candidates if one.name == name]
     for found in (real, [one for one in candidates if isinstance(one, Installed)], candidates):
         if len({one.name for one in found}) == 1:
-            return found[0]
+            return [one for one in found if world.identity(one) == world.identity(found[0])]
     if candidates:
         names = ", ".join(sorted({one.name for one in candidates}))
         return Fault("OCI_LAYERS", f"'{name}' is no package, but several provide it", f"name one of them: {names}")
-    return no_such_package(world, name)
+    return no_such_package(world, name, arch)
 
 
-def _choose(world: World, layer: str, requested: Sequence[Package]) -> list[Package]:
+def _choose(world: World, layer: str, wanted: Sequence[Sequence[Package]]) -> list[Package]:
+    """What to install so that one of each of `wanted` is, the first one if it can be."""
+    best = [versions[:1] for versions in wanted]
+    requested = [one for (one,) in best]
     favored, whole = preferred(world, requested)
     if whole:
         # Nearly always it is a solution: then libsolv has only that to see to.
-        chosen, problems = solve(world, favored, favored, ())
+        chosen, problems = solve(world, favored, [(one,) for one in favored], ())
         if not problems:
             return chosen
-    chosen, problems = solve(world, _universe(world, requested), requested, favored)
-    if problems:
+    chosen, problems = solve(world, _universe(world, best), best, favored)
+    if problems and any(len(versions) > 1 for versions in wanted):
+        chosen, _ = solve(world, _universe(world, wanted), wanted, favored)
+    if not chosen:
         raise ConfigError([explain(world, layer, requested, problems)])
     return chosen
 
 
-def _universe(world: World, requested: Sequence[Package]) -> list[Package]:
-    """All packages that may have a part in installing those requested, newer ones of those below among them."""
-    pending = [*requested, *(newer for one in world.installed.values() for newer in world.newer(one))]
+def _universe(world: World, wanted: Iterable[Sequence[Package]]) -> list[Package]:
+    """All packages that may have a part in installing those wanted, beginning with these."""
+    pending = [*(one for versions in wanted for one in versions), *_in_place(world)]
     found = {id(one): one for one in pending}
     while pending:
         one = pending.pop()
-        for group in [*world.groups(one, REQUIRED), *world.recommended(one)]:
-            for other in world.meeting(group, one):
+        for need in (*world.required(one), *world.recommended(one)):
+            for other in need.met_by:
                 if isinstance(other, Package) and id(other) not in found:
                     found[id(other)] = other
                     pending.append(other)
     return list(found.values())
 
 
-def _selected(world: World, requested: Sequence[Package], chosen: Sequence[Package]) -> list[Selected]:
-    asked_by = {id(one): link.asker.name for one, link in chains(world, requested, chosen).values() if link}
-    return [
-        Selected(one, asked_by.get(id(one), ""), world.installed.get(world.identity(one)))
-        for one in _ordered(world, requested, chosen)
-    ]
+def _in_place(world: World) -> Iterator[Package]:
+    """What could take the place of an installed package, and what those that stay could need then."""
+    newer = {name: world.newer(one) for name, one in world.installed.items()}
+    for packages in newer.values():
+        yield from packages
+    for one in world.installed.values():
+        for need in world.required(one):
+            below = [met for met in need.met_by if isinstance(met, Installed)]
+            if below and all(newer[world.identity(met)] for met in below):
+                yield from (met for met in need.met_by if isinstance(met, Package))
+
+
+def _selected(world: World, wanted: Sequence[Sequence[Package]], chosen: Sequence[Package]) -> list[Selected]:
+    members = {id(one) for one in chosen}
+    requested = [one for versions in wanted for one in versions if id(one) in members]
+    asked_by = {one: link.asker.name if link else "" for one, link in chains(world, requested, chosen).items()}
+    selected = []
+    for one in _ordered(world, requested, chosen):
+        asker = asked_by[id(one)] if id(one) in asked_by else _cause(world, one, chosen)
+        selected.append(Selected(one, asker, world.replaced(one)))
+    return selected
+
+
+def _cause(world: World, one: Package, chosen: Sequence[Package]) -> str:
+    """The name of the package for whose sake one is chosen that none of those requested leads to.
+
+    It takes the place of one below that does not fit with another one chosen, or one of these or below needs it.
+    """
+    below = world.replaced(one)
+    lost = {id(met) for need in world.required(below) for met in need.met_by} if below else set()
+    for other in chosen if below else ():
+        against = any(each is below for each in world.opposed(other))
+        if other is not one and (against or id(world.replaced(other)) in lost):
+            return other.name
+    askers: list[Candidate] = [*chosen, *world.installed.values()]
+    for asker in askers:
+        recommended = world.recommended(asker) if isinstance(asker, Package) else ()
+        if asker is not one and any(one in need.met_by for need in (*world.required(asker), *recommended)):
+            return asker.name
+    # What is left is upgraded as it is against one that comes.
+    return next((other.name for other in chosen if below and other in world.opposed(below)), "")
 
 
 def _ordered(world: World, requested: Sequence[Package], chosen: Sequence[Package]) -> list[Package]:
@@ -128,6 +179,6 @@ def _ordered(world: World, requested: Sequence[Package], chosen: Sequence[Packag
         elif id(one) in members and id(one) not in begun:
             begun.add(id(one))
             pending.append((one, True))
-            needed = [other for group in world.groups(one, REQUIRED) for other in world.meeting(group, one)]
+            needed = [other for need in world.required(one) for other in need.met_by if id(other) in members]
             pending += [(other, False) for other in reversed(needed) if isinstance(other, Package)]
     return list(done.values())

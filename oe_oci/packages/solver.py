@@ -1,47 +1,43 @@
 # SPDX-License-Identifier: MIT
 """Choosing packages that fit together, by libsolv.
 
-libsolv's wheel knows rpm's rules alone. So nothing of Debian's is left for it to decide: each relation becomes a
-capability of its own, provided by the packages that satisfy it (`World` says which), and a package's version becomes
-its rank among those of its name. What remains is what libsolv is for: which packages make all of it true.
+libsolv's wheel knows rpm's rules alone. So nothing of Debian's is left for it to decide: each need becomes a capability
+of its own, provided by the packages that meet it (`World` says which), and a package's version becomes its place among
+those of its name. What remains is what libsolv is for: which packages make all of it true.
 """
 
 from __future__ import annotations
 
-from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .package import Package
-from .version import compare
-from .world import AGAINST, REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .relation import Group
-    from .world import Candidate, World
+    from .world import Candidate, Need, World
 
 
 class Problem(NamedTuple):
     """One reason for which there is no solution.
 
-    `kind` is `missing` (nothing satisfies `group` of `one`), `requires` (nothing that could be installed does),
-    `conflict` (`one` is against `other`, as `group` says), `same` (two packages of one name) or `older` (the installed
-    `one` would have to go).
+    `kind` is `missing` (nothing meets `need` of `one`), `requires` (nothing that could be installed does), `conflict`
+    (`one` is against `other`), `same` (two packages of one name) or `gone` (the installed `one` would have to go).
     """
 
     kind: str
     one: Candidate
     other: Candidate | None = None
-    group: Group | None = None
+    need: Need | None = None
 
 
 def solve(
-    world: World, universe: Sequence[Package], requested: Sequence[Package], favored: Iterable[Package]
+    world: World, universe: Sequence[Package], requested: Iterable[Sequence[Package]], favored: Iterable[Package]
 ) -> tuple[list[Package], list[Problem]]:
-    """Those of `universe` to install so that all `requested` are, and all relations hold with what is installed.
+    """Those of `universe` to install so that one of each of `requested` is, and all relations hold with the installed.
 
-    Of several ways the one with the `favored` packages is taken. Returns the packages, or why there are none.
+    All of `requested` and `favored` are in `universe`. Of several ways the one with the `favored` packages is taken.
+    Returns the packages, or why there are none.
     """
     model = _Model(world, universe)
     return model.solve(requested, favored)
@@ -54,110 +50,124 @@ class _Model:
         self._solv = solv
         self._world = world
         self._pool = solv.Pool()
-        self._capabilities: dict[tuple[Group, str], Any] = {}
-        self._groups: dict[int, Group] = {}  # by the capability's id
+        self._capabilities: dict[tuple[object, ...], int] = {}
+        self._needs: dict[int, Need] = {}  # by the capability
         self._of: dict[int, Candidate] = {}  # by the solvable's id
-        self._ids: dict[int, Any] = {}  # solvables by the candidate's identity in memory
-        installed = list(world.installed.values())
-        self._ranks = _ranks(world, [*installed, *universe])
-        self._pool.installed = self._add("installed", installed)
-        same = {(name, one.version) for name, one in world.installed.items()}
-        self._add("offered", [one for one in universe if (world.identity(one), one.version) not in same])
-        for one in list(self._of.values()):
-            self._relate(one)
+        self._provides: dict[int, list[int]] = {}  # the capabilities, by the solvable's id
+        self._ids: dict[int, int] = {}  # the solvables', by the candidates' ids in memory
+        self._pool.installed = self._pool.add_repo("installed")
+        repo = self._pool.add_repo("offered")
+        for below in world.installed.values():
+            self._add(self._pool.installed, below, 0)
+        places = _places(world, universe)
+        for one in universe:
+            self._add(repo, one, places[id(one)])
+        self._relate()
         self._pool.createwhatprovides()
 
-    def solve(self, requested: Sequence[Package], favored: Iterable[Package]) -> tuple[list[Package], list[Problem]]:
-        solv = self._solv
-        jobs = [(solv.Job.SOLVER_INSTALL, one) for one in requested]
-        jobs += [(solv.Job.SOLVER_FAVOR, one) for one in favored]
+    def solve(
+        self, requested: Iterable[Sequence[Package]], favored: Iterable[Package]
+    ) -> tuple[list[Package], list[Problem]]:
+        install, favor = self._solv.Job.SOLVER_INSTALL, self._solv.Job.SOLVER_FAVOR
+        jobs = [self._job(install, one) for one in requested] + [self._job(favor, (one,)) for one in favored]
         solver = self._pool.Solver()
-        problems = solver.solve(
-            [
-                self._pool.Job(what | solv.Job.SOLVER_SOLVABLE, self._ids[id(one)].id)
-                for what, one in jobs
-                if id(one) in self._ids
-            ]
-        )
+        problems = solver.solve(jobs)
         if problems:
             return [], self._problems(problems)
         new = [self._of[solvable.id] for solvable in solver.transaction().newsolvables()]
         return [one for one in new if isinstance(one, Package)], []
 
-    def _add(self, name: str, packages: Iterable[Candidate]) -> Any:
-        repo = self._pool.add_repo(name)
-        for one in packages:
-            solvable = repo.add_solvable()
-            solvable.name = self._world.identity(one)
-            solvable.evr = str(self._ranks[self._world.identity(one)][one.version])
-            solvable.arch = "noarch"
-            dependency = self._pool.rel2id(solvable.nameid, solvable.evrid, self._solv.REL_EQ)
-            solvable.add_deparray(self._solv.SOLVABLE_PROVIDES, dependency)
-            self._of[solvable.id] = one
-            self._ids[id(one)] = solvable
-        return repo
+    def _job(self, what: int, packages: Sequence[Package]) -> Any:
+        ids = [self._ids[id(one)] for one in packages]
+        if len(ids) == 1:
+            return self._pool.Job(what | self._solv.Job.SOLVER_SOLVABLE, ids[0])
+        return self._pool.Job(what | self._solv.Job.SOLVER_SOLVABLE_ONE_OF, self._pool.towhatprovides(ids))
 
-    def _relate(self, one: Candidate) -> None:
-        solv, solvable, world = self._solv, self._ids[id(one)], self._world
-        for group in world.groups(one, REQUIRED):
-            solvable.add_deparray(solv.SOLVABLE_REQUIRES, self._capability(group, one))
-        for group in world.recommended(one):
-            solvable.add_deparray(solv.SOLVABLE_RECOMMENDS, self._capability(group, one))
-        for group in world.groups(one, AGAINST):
-            solvable.add_deparray(solv.SOLVABLE_CONFLICTS, self._capability(group, one))
-        for other in world.siblings(one):
-            if id(other) in self._ids:
-                sibling = self._ids[id(other)]
-                exactly = self._pool.rel2id(sibling.nameid, sibling.evrid, solv.REL_EQ)
-                solvable.add_deparray(solv.SOLVABLE_CONFLICTS, exactly)
+    def _add(self, repo: Any, one: Candidate, place: int) -> None:
+        solvable = repo.add_solvable()
+        # libsolv lets conflicts of what is called patch:… pass.
+        solvable.name = f"package {self._world.identity(one)}"
+        solvable.evr = str(place)
+        solvable.arch = "noarch"
+        itself = self._pool.rel2id(solvable.nameid, solvable.evrid, self._solv.REL_EQ)
+        self._provides[solvable.id] = [itself]
+        self._of[solvable.id] = one
+        self._ids[id(one)] = solvable.id
 
-    def _capability(self, group: Group, asker: Candidate) -> Any:
-        key = (group, self._world.architecture(asker))
+    def _relate(self) -> None:
+        """Enter all relations, one sort after the other: libsolv copies what does not grow at its end."""
+        solv, world = self._solv, self._world
+        requires = {number: [self._need(need) for need in world.required(one)] for number, one in self._of.items()}
+        recommends = {
+            number: [self._need(need) for need in world.recommended(one)]
+            for number, one in self._of.items()
+            if isinstance(one, Package)
+        }
+        conflicts = {number: self._opposed(one) for number, one in self._of.items()}
+        for sort, relations in (
+            (solv.SOLVABLE_REQUIRES, requires),
+            (solv.SOLVABLE_RECOMMENDS, recommends),
+            (solv.SOLVABLE_CONFLICTS, conflicts),
+            (solv.SOLVABLE_PROVIDES, self._provides),
+        ):
+            for number, capabilities in relations.items():
+                for capability in capabilities:
+                    self._pool.solvables[number].add_deparray(sort, capability)
+
+    def _need(self, need: Need) -> int:
+        """The capability of all that meets a need."""
+        number = self._capability((need.group, *map(id, need.met_by)), need.met_by)
+        self._needs[number] = need
+        return number
+
+    def _opposed(self, one: Candidate) -> list[int]:
+        """The capability of all that a package is against, and of itself: thus packages against each other share it.
+
+        No package is against itself, says libsolv too.
+        """
+        opposed = [other for other in self._world.opposed(one) if id(other) in self._ids]
+        key = tuple(sorted(map(id, (one, *opposed))))
+        return [self._capability(key, [one, *opposed])] if opposed else []
+
+    def _capability(self, key: tuple[object, ...], providers: Iterable[Candidate]) -> int:
         if key not in self._capabilities:
-            number = self._pool.str2id(f"relation {len(self._capabilities)}")
-            self._capabilities[key] = number
-            self._groups[number] = group
-            for relation in group:
-                for one in self._world.satisfying(relation, asker):
-                    if id(one) in self._ids:
-                        self._ids[id(one)].add_deparray(self._solv.SOLVABLE_PROVIDES, number)
+            number = self._capabilities[key] = self._pool.str2id(f"capability {len(self._capabilities)}")
+            for one in providers:
+                if id(one) in self._ids:
+                    self._provides[self._ids[id(one)]].append(number)
         return self._capabilities[key]
 
     def _problems(self, problems: Iterable[Any]) -> list[Problem]:
-        found = []
-        for problem in problems:
-            for rule in problem.findallproblemrules():
-                for info in rule.allinfos():
-                    known = self._problem(info)
-                    if known is not None and known not in found:
-                        found.append(known)
-        return found
+        rules = (rule for problem in problems for rule in problem.findallproblemrules())
+        found: dict[tuple[int, ...], Problem] = {}
+        for info in (info for rule in rules for info in rule.allinfos()):
+            solvables = (one.id if one else 0 for one in (info.solvable, info.othersolvable))
+            known = self._problem(info)
+            if known is not None:
+                found.setdefault((info.type, info.dep_id, *solvables), known)
+        return list(found.values())
 
     def _problem(self, info: Any) -> Problem | None:
-        kinds, of = self._solv.Solver, self._of
-        one = of.get(info.solvable.id) if info.solvable else None
-        other = of.get(info.othersolvable.id) if info.othersolvable else None
+        kinds = self._solv.Solver
+        one = self._of.get(info.solvable.id) if info.solvable else None
+        other = self._of.get(info.othersolvable.id) if info.othersolvable else None
         if one is None:
             return None
-        group = self._groups.get(info.dep_id)
-        if info.type in (kinds.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP, kinds.SOLVER_RULE_PKG_REQUIRES):
-            missing = info.type == kinds.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP
-            return Problem("missing" if missing else "requires", one, None, group)
-        if info.type == kinds.SOLVER_RULE_PKG_CONFLICTS:
-            return Problem("conflict", one, other, group)
-        if info.type == kinds.SOLVER_RULE_PKG_SAME_NAME:
-            return Problem("same", one, other)
-        if info.type == kinds.SOLVER_RULE_UPDATE:
-            return Problem("older", one)
-        return None
+        found = {
+            kinds.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP: Problem("missing", one, None, self._needs.get(info.dep_id)),
+            kinds.SOLVER_RULE_PKG_REQUIRES: Problem("requires", one, None, self._needs.get(info.dep_id)),
+            kinds.SOLVER_RULE_PKG_CONFLICTS: Problem("conflict", one, other),
+            kinds.SOLVER_RULE_PKG_SAME_NAME: Problem("same", one, other),
+            kinds.SOLVER_RULE_UPDATE: Problem("gone", one),
+        }
+        return found.get(info.type)
 
 
-def _ranks(world: World, packages: Iterable[Candidate]) -> dict[str, dict[str, int]]:
-    """For each name the place of each version among those known, from 1."""
-    versions: dict[str, set[str]] = {}
-    for one in packages:
-        versions.setdefault(world.identity(one), set()).add(one.version)
+def _places(world: World, packages: Iterable[Package]) -> dict[int, int]:
+    """The place of each package among those of its name, from 1, the best one last; by the ids in memory."""
     return {
-        name: {version: place for place, version in enumerate(sorted(known, key=cmp_to_key(compare)), 1)}
-        for name, known in versions.items()
+        id(one): place
+        for name in dict.fromkeys(package.name for package in packages)
+        for place, one in enumerate(reversed(world.known(name)), 1)
+        if one.name == name
     }

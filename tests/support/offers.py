@@ -10,7 +10,7 @@ from oe_oci.packages.relation import parse_relations
 from oe_oci.packages.world import Policy, World
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 FIELDS = {
     "pre": "Pre-Depends",
@@ -37,27 +37,40 @@ def facts(text: str) -> tuple[str, str, str, dict[str, str]]:
 class Offer:
     """What one feed offers; of one name the first is the best."""
 
-    def __init__(self, *texts: str) -> None:
-        self.packages = [Package(*facts(text), f"/feed/{number}.deb", 1, "00", 0) for number, text in enumerate(texts)]
+    def __init__(self, *texts: str, other: Mapping[str, Collection[str]]) -> None:
+        self._other = other
+        self._named: dict[str, list[Package]] = {}
+        self._providing: dict[str, list[Package]] = {}
+        for number, text in enumerate(texts):
+            one = Package(*facts(text), f"/feed/{number}.deb", 1, "00", 0)
+            self._named.setdefault(one.name, []).append(one)
+            for name in {group[0].name: None for group in parse_relations(one.fields.get("Provides", ""))}:
+                self._providing.setdefault(name, []).append(one)
 
     def named(self, name: str) -> list[Package]:
-        return [one for one in self.packages if one.name == name]
+        return self._named.get(name, [])
 
     def providing(self, name: str) -> list[Package]:
-        return [
-            one
-            for one in self.packages
-            if any(group[0].name == name for group in parse_relations(one.fields.get("Provides", "")))
-        ]
+        return self._providing.get(name, [])
 
     def names(self) -> Collection[str]:
-        return {one.name for one in self.packages}
+        return {*self._named, *self._providing}
+
+    def other_archs(self, name: str) -> Collection[str]:
+        return self._other.get(name, ())
 
     def unlisted(self, name: str) -> str | None:
         return None
 
 
-def world(*texts: str, below: Collection[str] = (), kind: str = "deb", **policy: object) -> World:
-    """A world of packages offered, and of those `below`."""
-    installed = [Installed(*facts(text)) for text in below]
-    return World(Offer(*texts), installed, Policy(kind, "amd64", **policy))
+def world(
+    *texts: str,
+    below: Collection[str] = (),
+    state: str = "install ok installed",
+    kind: str = "deb",
+    other: Mapping[str, Collection[str]] | None = None,
+    **policy: object,
+) -> World:
+    """A world of packages offered, and of those `below`; `other` are the architectures of further packages."""
+    installed = [Installed(*facts(text), state) for text in below]
+    return World(Offer(*texts, other=other or {}), installed, Policy(kind, "amd64", **policy))
