@@ -79,6 +79,8 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
         yield PlannedLayer(spec, delta, left_out, packages)
         apply(tree, delta)
+        if inputs.installer is not None and packages is None:
+            inputs.installer.notice(tree, delta.entries)
 
 
 def needs_rootfs(config: Config) -> bool:

@@ -6,29 +6,33 @@ Must not know blobs, caches or OCI documents.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ..accounts import Owners as AskedFor
 from ..accounts import read_names
 from ..content import Literal
+from ..delta import Delta, apply
 from ..errors import InputError
 from ..populate import Wanted
-from ..tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree
+from ..tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, ancestors, shown
 from ..tree import resolve as follow
 from . import dpkg, opkg
 from .alternatives import alternatives
 from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
-from .owners import Owners, left_over
-from .package import DEB, Installed
+from .owners import Owners, left_over, outgoing
+from .package import DEB, IPK, Installed
 from .place import Below, Shipment, place
 from .resolve import missing_names, resolve
 from .world import Policy, World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ..config import Config, PackagesLayer
     from ..errors import Fault
+    from ..tree import Lookup
+    from .alternatives import Alternative
     from .archive import Contents
     from .database import Database
     from .feed import Feeds
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 
+TOP = "top"  # the value of OCI_PACKAGE_DATABASE for a layer of its own
+
+_DATABASES = ("var/lib/dpkg/", "var/lib/opkg/", "usr/lib/opkg/")
 # What dpkg and opkg would run when they install a package.
 _SCRIPTS = ("preinst", "config", "postinst")
 
@@ -115,16 +122,34 @@ class Installer:
         )
         self._database: Database = dpkg if feeds.kind == DEB else opkg
         self._diversions = dpkg.read_diversions(base) if feeds.kind == DEB else {}
-        _check_format(base, feeds.kind)
+        _check_format(base, feeds.kind, "the base image")
         self._installed = list(self._database.read(base))
-        self._owners = Owners(base, self._database, self._installed)
-        self._added: list[Added] = []
+        self._owners = Owners(base, self._database, self._installed, self._diverted)
+        self._added: list[Added] = []  # of all layers, where the database comes after them
         self._replaced: list[Installed] = []
         self._held: list[Contents] = []
 
     def missing(self, layer: PackagesLayer) -> list[Fault]:
         """What of a layer's names no package has."""
         return missing_names(self._world(), layer.name, layer.packages)
+
+    def notice(self, tree: Tree, changed: Iterable[str]) -> None:
+        """Take note of a layer of another kind that changed paths of the tree: it may have brought packages too.
+
+        Raises:
+            InputError: it has a database of the other format, or a damaged one.
+        """
+        if not any(path.startswith(_DATABASES) for path in changed):
+            return
+        tree = Tree(tree.entries)
+        _check_format(tree, self._feeds.kind, "a layer below")
+        if self._feeds.kind == DEB:
+            self._diversions = dpkg.read_diversions(tree)
+        known = {(*identity(one), one.version): one for one in self._installed}
+        found = {identity(one): known.get((*identity(one), one.version), one) for one in self._database.read(tree)}
+        new = [one for one in found.values() if known.get((*identity(one), one.version)) is not one]
+        self._installed = [*found.values(), *(one for one in self._installed if identity(one) not in found)]
+        self._owners.learn(tree, new, self._installed)
 
     def install(self, layer: PackagesLayer, tree: Tree) -> Installation:
         """The packages a layer names, and all they need, on top of `tree`.
@@ -137,51 +162,88 @@ class Installer:
         for contents in self._held:
             contents.payload.release()
         resolution = resolve(self._world(), layer.name, layer.packages)
-        packages = [one.package for one in resolution.selected]
-        self._held = self._read(packages)
+        self._held = self._read([one.package for one in resolution.selected])
         shipments = [
             Shipment(one.package, contents, one.replaces) for one, contents in zip(resolution.selected, self._held)
         ]
-        placement = place(
-            shipments, Below(tree, self._owners.owners, self._diversions), self._feeds.kind, self._config.epoch
-        )
-        replaced = [one.replaces for one in resolution.selected if one.replaces is not None]
-        gone = left_over(tree, self._owners, replaced, placement)
-        added = [_added(*one) for one in zip(resolution.selected, self._held, placement.shipped)]
-        entries, asked = self._owned(tree, placement)
-        self._advance(added, replaced, placement)
-        wanted = Wanted(self._with_links(tree, entries), gone)
+        going = outgoing(tree, self._owners, shipments)
+        placement = place(shipments, self._below(tree, shipments, going), self._feeds.kind, self._config.epoch)
+        before = dict(self._alternatives())
+        added = self._advance(tree, resolution.selected, placement)
+        entries, asked = self._named(tree, placement)
+        wanted = self._with_links(tree, Wanted(entries, left_over(tree, going, placement)), before)
         if added and self._config.packages.database in (KEEP, PER_PACKAGE):
-            step = Step(self._installed, added, replaced, self._architectures(), self._epoch)
-            wanted = self._with_database(tree, wanted, step, self._config.packages.database)
+            replaced = [one.replaces for one in shipments if one.replaces is not None]
+            wanted = self._with_database(tree, wanted, added, replaced)
+        if self._config.packages.database != KEEP:
+            wanted = Wanted({**_plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
         return Installation(wanted, asked, _facts(resolution, self._held))
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
         if not self._added:
             return Wanted({})
-        step = Step(self._installed, self._added, self._replaced, self._architectures(), self._epoch)
-        return self._with_database(tree, Wanted({}), step, KEEP)
+        added = [one._replace(paths=tuple(self._owners.paths(one.package))) for one in self._added]
+        return self._with_database(tree, Wanted({}), added, self._replaced)
+
+    def _below(self, tree: Tree, shipments: Sequence[Shipment], going: Collection[str]) -> Below:
+        replaced = {id(one.replaces) for one in shipments}
+        files = {path for path in going if path in tree and tree.entries[path].kind != DIRECTORY}
+
+        def owners(path: str) -> list[Installed]:
+            return [one for one in self._owners.owners(path) if id(one) not in replaced]
+
+        @cache
+        def occupied() -> set[str]:
+            return {up for path in tree.entries if path not in going for up in ancestors(path)}
+
+        conffiles: dict[str, set[str]] = {}
+        for package in self._installed:
+            for path, known in package.conffiles:
+                conffiles.setdefault(path, set()).add(known.partition(" ")[0])
+        return Below(Overlay(tree, {}, files), owners, occupied, conffiles, self._diverted)
+
+    def _diverted(self, path: str, name: str) -> str:
+        """Where the file of a path lies that a package ships."""
+        target, owner = self._diversions.get(path, (path, ""))
+        return path if owner == name else target
 
     def _world(self) -> World:
         return World(self._feeds, self._installed, self._policy)
 
-    def _advance(self, added: Sequence[Added], replaced: Sequence[Installed], placement: Placement) -> None:
+    def _advance(self, tree: Tree, selected: Sequence[Selected], placement: Placement) -> list[Added]:
         """Count a layer's packages among those installed."""
-        ours = {id(one.package) for one in self._added}
-        self._replaced += (one for one in replaced if id(one) not in ours)
-        gone = {id(one) for one in replaced}
-        new = {identity(one.package) for one in added}
-        self._added = [one for one in self._added if id(one.package) not in gone] + list(added)
-        self._installed = [one for one in self._installed if id(one) not in gone and identity(one) not in new]
+        known = {identity(one): one for one in self._installed if not one.whole}
+        added, new = [], []
+        for one, contents, owned in zip(selected, self._held, placement.owned):
+            # Of a package that was removed its configuration is still known.
+            former = one.replaces or known.get((one.package.name, one.package.arch))
+            obsolete = self._obsolete(tree, former, contents, placement) if former else {}
+            added.append(_added(one, contents, [*owned, *obsolete], former))
+            new.append((added[-1].package, {**owned, **obsolete}))
+        gone = {id(one.replaces) for one in selected}
+        identities = {identity(one.package) for one in added}
+        self._installed = [one for one in self._installed if id(one) not in gone and identity(one) not in identities]
         self._installed += (one.package for one in added)
-        self._owners.advance(self._installed, [one.package for one in added], placement)
+        self._owners.advance(self._installed, new, placement.taken)
+        if self._config.packages.database == TOP:
+            ours = {id(one.package) for one in self._added}
+            self._replaced += (one.replaces for one in selected if one.replaces and id(one.replaces) not in ours)
+            self._added = [one for one in self._added if id(one.package) not in gone] + list(map(_without_bytes, added))
+        return added
+
+    def _obsolete(self, tree: Tree, former: Installed, contents: Contents, placement: Placement) -> dict[str, str]:
+        """The configuration files that a package's new version lacks, which stay its own as with dpkg."""
+        shipped = {member.path for member in contents.members}
+        paths = self._owners.paths(former)
+        places = {path: paths[path] for path, _ in former.conffiles if path in paths and path not in shipped}
+        return {path: place for path, place in places.items() if place in tree and place not in placement.files}
 
     def _architectures(self) -> list[str]:
         native = self._policy.native
         return [native, *sorted({one.arch for one in self._installed} - {native, "all", ""})]
 
-    def _owned(self, tree: Tree, placement: Placement) -> tuple[dict[str, Entry], AskedFor]:
+    def _named(self, tree: Tree, placement: Placement) -> tuple[dict[str, Entry], AskedFor]:
         """The entries with the owners that packages name, as far as the image or OCI_IMAGE_ACCOUNTS knows them."""
         declared = self._config.accounts
         names = read_names(Overlay(tree, placement.entries), declared)
@@ -193,64 +255,111 @@ class Installer:
             users.add(member.user)
             groups.add(member.group)
             if (uid, gid) != (entry.uid, entry.gid):
-                entries[path] = entry._replace(uid=uid, gid=gid)
+                entries[path] = entry = entry._replace(uid=uid, gid=gid)
+            below = tree.entry(path) if entry.kind == DIRECTORY else None
+            if below is not None and below.kind == DIRECTORY and not _agree(below, entry):
+                del entries[path]  # a directory that is there keeps its facts
         return entries, AskedFor(users, groups)
 
-    def _with_links(self, tree: Tree, entries: dict[str, Entry]) -> dict[str, Entry]:
-        """The entries with the links of alternatives that are new; no file of a package is hidden by one."""
-        if self._feeds.kind == DEB:
-            return entries
-        upper = Overlay(tree, dict(entries))
-        for link, target in alternatives(one for one in self._installed if one.whole):
+    def _alternatives(self) -> list[Alternative]:
+        return alternatives(one for one in self._installed if one.whole) if self._feeds.kind == IPK else []
+
+    def _with_links(self, tree: Tree, wanted: Wanted, before: Mapping[str, str]) -> Wanted:
+        """The links of alternatives as they are now; no file of a package is hidden by one.
+
+        `before` are the links that alternatives of the packages below had, with what they lead to.
+        """
+        upper = Overlay(tree, dict(wanted.entries), wanted.removed)
+        now = dict(self._alternatives())
+        for link, target in now.items():
             found = follow(upper, link)
             known = found.entry
             if known is None or (known.kind == SYMLINK and known.target != target):
+                _check_way(upper, link, found.path)
                 upper.put(found.path, Entry(SYMLINK, 0o777, mtime=self._epoch, target=target), self._epoch)
-        return upper.entries
+        lost = {follow(upper, link).path: target for link, target in before.items() if link not in now}
+        for path, target in lost.items():
+            if path in tree and path not in upper.entries and tree.entries[path].target == target:
+                upper.removed.add(path)
+        return Wanted(upper.entries, tuple(upper.removed))
 
-    def _with_database(self, tree: Tree, wanted: Wanted, step: Step, mode: str) -> Wanted:
-        written = self._database.write(tree, step, mode)
-        upper = Overlay(tree, dict(wanted.entries))
+    def _with_database(
+        self, tree: Tree, wanted: Wanted, added: Sequence[Added], replaced: Sequence[Installed]
+    ) -> Wanted:
+        """What a layer wants, with the database as it is after it; packages may ship directories and links of it."""
+        whole = Tree(tree.entries)
+        apply(whole, Delta(wanted.entries, wanted.removed, 0))
+        mode = PER_PACKAGE if self._config.packages.database == PER_PACKAGE else KEEP
+        step = Step(self._installed, added, replaced, self._architectures(), self._epoch)
+        written = self._database.write(whole, step, mode)
+        upper = Overlay(tree, dict(wanted.entries), wanted.removed)
         for path in written.directories:
             upper.put(path, Entry(DIRECTORY, 0o755, mtime=self._epoch), self._epoch)
         for path, (data, file_mode) in written.files.items():
             entry = Entry(FILE, file_mode, mtime=self._epoch, size=len(data), content=Literal(data))
             upper.put(path, entry, self._epoch)
-        return Wanted(upper.entries, (*wanted.removed, *written.removed))
+        removed = upper.removed.union(written.removed).difference(upper.entries)
+        return Wanted(upper.entries, tuple(sorted(removed)))
 
 
-def _check_format(base: Tree, kind: str) -> None:
+def _check_format(tree: Tree, kind: str, where: str) -> None:
     other = opkg if kind == DEB else dpkg
-    number = sum(one.whole for one in other.read(base))
+    number = sum(one.whole for one in other.read(tree))
     if number:
         name = "opkg" if kind == DEB else "dpkg"
         raise InputError(
-            f"the base image has {number} packages in the database of {name}, and the feeds hold {kind} packages",
-            hint="neither knows the other's files; take feeds of the base's format, or a base of the feeds'",
+            f"{where} has {number} packages in the database of {name}, and the feeds hold {kind} packages",
+            hint="neither knows the other's files; take feeds of its format, or packages of one format alone",
         )
 
 
-def _added(selected: Selected, contents: Contents, paths: Sequence[str]) -> Added:
+def _added(selected: Selected, contents: Contents, paths: Sequence[str], former: Installed | None) -> Added:
     files = {member.path: member.entry.content for member in contents.members}
 
     def md5(path: str) -> str | None:
         content = files.get(path)
         return None if content is None else md5_of(content)
 
-    package = selected.package
-    listed = conffiles(contents.conffiles, md5)
-    before = selected.replaces.conffiles if selected.replaces else ()
+    package, owned = selected.package, set(paths)
+    listed = conffiles((path for path in contents.conffiles if path in owned), md5)
     # As dpkg, which leaves a configuration file that the new version lacks to its user.
-    obsolete = [(path, f"{known.split()[0]} obsolete") for path, known in before if path not in dict(listed)]
+    before = former.conffiles if former else ()
+    obsolete = [(path, f"{known.split()[0]} obsolete") for path, known in before if path in owned and path not in files]
     installed = Installed(
         package.name,
         package.version,
         package.arch,
         contents.fields,
         conffiles=(*listed, *obsolete),
-        requested=not selected.asked_by,
+        requested=not selected.asked_by or (selected.replaces is not None and selected.replaces.requested),
     )
     return Added(installed, contents.control, paths, md5)
+
+
+def _without_bytes(added: Added) -> Added:
+    """What is known of a package once its bytes are let go."""
+    sums = {} if "md5sums" in added.control else {path: added.md5(path) for path in added.paths}
+    return added._replace(md5=sums.get)
+
+
+def _agree(one: Entry, other: Entry) -> bool:
+    """Whether two directories have the same facts; times do not count."""
+    return one._replace(mtime=0) == other._replace(mtime=0)
+
+
+def _plain_parents(tree: Tree, wanted: Wanted, epoch: int) -> dict[str, Entry]:
+    """The directories that changes lie in where they are as made ones: then it is the same whether they lie below."""
+    made = Entry(DIRECTORY, 0o755, mtime=epoch)
+    parents = {up for path in (*wanted.entries, *wanted.removed) for up in ancestors(path)}
+    found = ((path, tree.entry(path)) for path in parents)
+    return {path: made for path, below in found if below is not None and _agree(below, made)}
+
+
+def _check_way(tree: Lookup, link: str, place: str) -> None:
+    for up in ancestors(place):
+        entry = tree.entry(up)
+        if entry is not None and entry.kind != DIRECTORY:
+            raise InputError(f"{shown(link)}: is an alternative, but {shown(up)} is a {entry.kind}")
 
 
 def _facts(resolution: Resolution, held: Sequence[Contents]) -> LayerPackages:

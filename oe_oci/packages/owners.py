@@ -1,84 +1,129 @@
 # SPDX-License-Identifier: MIT
-"""Which package owns what lies at a place: as the base image's database says, and as layers installed it.
+"""Which package owns what lies at a place: as a database of the image says, and as layers installed it.
 
 Must not know layers or how a database is written.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from ..tree import DIRECTORY, ancestors, join, parent, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ..tree import Tree
     from .database import Database
     from .package import Installed
-    from .place import Placement
+    from .place import Placement, Shipment
 
 
 class Owners:
-    """The owners of places. The base image's are read when first asked for: most layers hide nothing."""
+    """The owners of places. Those that a database tells of are read when first asked for: most layers hide nothing.
 
-    def __init__(self, base: Tree, database: Database, installed: Sequence[Installed]) -> None:
-        self._base = base
+    `diverted` gives the path a package's file goes to in place of its own.
+    """
+
+    def __init__(
+        self, base: Tree, database: Database, installed: Sequence[Installed], diverted: Callable[[str, str], str]
+    ) -> None:
         self._database = database
+        self._diverted = diverted
         self._installed = {id(one): one for one in installed}
-        self._unread = list(installed)
+        self._unread = [(base, one) for one in installed]
         self._of: dict[str, list[Installed]] = {}
-        self._places: dict[int, list[str]] = {}
-        self._parents: dict[str, str] = {}
+        self._paths: dict[int, Mapping[str, str]] = {}
+        self._lost: dict[int, set[str]] = {}  # the places of what others took over
+        self._parents: dict[tuple[int, str], str] = {}
 
-    def owners(self, place: str) -> Sequence[Installed]:
+    def learn(self, tree: Tree, found: Iterable[Installed], installed: Iterable[Installed]) -> None:
+        """Take note of the packages `found` in the database of a tree; `installed` are all there are now."""
+        self._installed = {id(one): one for one in installed}
+        self._unread += ((tree, one) for one in found)
+
+    def owners(self, place: str) -> Iterator[Installed]:
         """The installed packages that own what lies at a place."""
         self._complete()
-        return [one for one in self._of.get(place, ()) if id(one) in self._installed]
+        for one in self._of.get(place, ()):
+            # What is left of a removed package, its configuration, is anyone's.
+            if id(one) in self._installed and one.whole and place not in self._lost.get(id(one), ()):
+                yield one
 
-    def places(self, package: Installed) -> Sequence[str]:
-        """The places of what an installed package owns."""
+    def paths(self, package: Installed) -> dict[str, str]:
+        """The paths of what an installed package owns, each with its place."""
         self._complete()
-        return self._places.get(id(package), ())
+        lost = self._lost.get(id(package), ())
+        return {path: place for path, place in self._paths.get(id(package), {}).items() if place not in lost}
 
-    def advance(self, installed: Iterable[Installed], new: Sequence[Installed], placement: Placement) -> None:
-        """Take note of a layer: `installed` are all packages after it, `new` those that `placement` placed."""
+    def advance(
+        self,
+        installed: Iterable[Installed],
+        new: Iterable[tuple[Installed, Mapping[str, str]]],
+        taken: Iterable[tuple[Installed, str]],
+    ) -> None:
+        """Take note of a layer: `installed` are all packages after it, `new` those it brings with their paths' places.
+
+        Of `taken` each package no longer owns what is at the place.
+        """
         self._installed = {id(one): one for one in installed}
-        for number, package in enumerate(new):
-            self._enter(package, placement.places[number])
+        for package, place in taken:
+            self._lost.setdefault(id(package), set()).add(place)
+        for package, paths in new:
+            self._enter(package, paths)
 
     def _complete(self) -> None:
         while self._unread:
-            one = self._unread.pop()
-            self._enter(one, map(self._place, self._database.files_of(self._base, one)))
+            tree, one = self._unread.pop()
+            paths = self._database.files_of(tree, one)
+            self._enter(one, {path: self._place(tree, self._diverted(path, one.name)) for path in paths})
 
-    def _enter(self, package: Installed, places: Iterable[str]) -> None:
-        known = self._places.setdefault(id(package), [])
-        for place in places:
-            known.append(place)
+    def _enter(self, package: Installed, paths: Mapping[str, str]) -> None:
+        self._paths[id(package)] = paths
+        for place in paths.values():
             self._of.setdefault(place, []).append(package)
 
-    def _place(self, path: str) -> str:
+    def _place(self, tree: Tree, path: str) -> str:
         up = parent(path)
-        if up not in self._parents:
-            self._parents[up] = resolve(self._base, up, follow=True).path
-        return join(self._parents[up], path.rpartition("/")[2])
+        key = (id(tree), up)
+        if key not in self._parents:
+            self._parents[key] = resolve(tree, up, follow=True).path
+        return join(self._parents[key], path.rpartition("/")[2])
 
 
-def left_over(tree: Tree, owners: Owners, replaced: Iterable[Installed], placement: Placement) -> tuple[str, ...]:
-    """What upgraded packages leave behind that nobody owns any more; changed configuration files stay, as with dpkg."""
-    gone: set[str] = set()
-    directories: set[str] = set()
-    for package in replaced:
-        kept = {path for path, _ in package.conffiles}
-        for place in owners.places(package):
-            entry = tree.entry(place)
-            if entry is None or place in placement.entries or place in kept:
-                continue
-            if any(other is not package for other in owners.owners(place)):
-                continue
-            (directories if entry.kind == DIRECTORY else gone).add(place)
-    if directories:
-        left = (path for path in (*tree.entries, *placement.entries) if path not in gone and path not in directories)
-        gone |= directories.difference(*map(ancestors, left))
-    return tuple(sorted(gone))
+def outgoing(tree: Tree, owners: Owners, shipments: Iterable[Shipment]) -> frozenset[str]:
+    """The places of what upgraded packages ship no more and no other owns; configuration files stay, as with dpkg."""
+    upgrades = [(one.replaces, one.contents) for one in shipments if one.replaces is not None]
+    replaced = {id(package) for package, _ in upgrades}
+    found = set()
+    for package, contents in upgrades:
+        conffiles = dict(package.conffiles)
+        kinds = {member.path: member.entry.kind for member in contents.members}
+        for path, place in owners.paths(package).items():
+            goes = place and path not in conffiles and _goes(tree, place, kinds.get(path, ""))
+            if goes and all(id(one) in replaced for one in owners.owners(place)):
+                found.add(place)
+    return frozenset(found)
+
+
+def _goes(tree: Tree, place: str, kind: str) -> bool:
+    """Whether what is at a place goes as a package no longer ships it, or ships a directory (`kind`) instead."""
+    return not kind or (kind == DIRECTORY and not _is_directory(tree, place))
+
+
+def _is_directory(tree: Tree, place: str) -> bool:
+    found = resolve(tree, place, follow=True).entry
+    return found is not None and found.kind == DIRECTORY
+
+
+def left_over(tree: Tree, going: Collection[str], placement: Placement) -> tuple[str, ...]:
+    """What of the `going` is to be removed from the tree: what is not placed anew, of directories the empty ones."""
+    placed = {place for owned in placement.owned for place in owned.values()}
+    placed.update(placement.entries)
+    gone = {place for place in going if place not in placed and place in tree}
+    directories = {place for place in gone if tree.entries[place].kind == DIRECTORY}
+    gone -= directories
+    for path in (*tree.entries, *placement.entries) if directories else ():
+        if path not in gone and path not in directories:
+            directories.difference_update(ancestors(path))
+    return tuple(sorted(gone | directories))

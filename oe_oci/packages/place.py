@@ -3,30 +3,35 @@
 
 A file lies where the kernel would put it: behind the links of what lies below and of the layer's own packages
 (usr-merge), or where a diversion sends it. Two packages meet as in dpkg(1) and deb-control(5): a directory that is
-there keeps its facts, a file of two packages needs a `Replaces`, a configuration file somebody changed is kept. Must
-not know how databases, tar or layers are written.
+there keeps its facts, a file of two packages needs a `Replaces`, a configuration file somebody changed is kept. Other
+than with dpkg, links of a layer count from the start, whatever the order; a file takes the place of a directory only
+where nothing is left in that, and so does a link, which dpkg would leave out without a word; and what a dangling link
+leads to is made. Must not know how databases, tar or layers are written.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
+from ..changeset import WHITEOUT
 from ..errors import InputError
-from ..tree import DIRECTORY, SYMLINK, Entry, ancestors, join, parent, resolve, shown
+from ..tree import DIRECTORY, FILE, SYMLINK, Entry, ancestors, join, parent, resolve, shown
 from .database import md5_of
-from .package import DEB
+from .package import DEB, Installed, Package
 from .relation import parse_relations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from typing import NoReturn
 
     from ..tree import Lookup
     from ..untar import Member
     from .archive import Contents
-    from .package import Installed, Package
 
+Either = Union[Package, Installed]
 
 _ROOT = Entry(DIRECTORY, 0o755)
+_WINS, _SHARES, _LOSES = range(3)
 
 
 class Shipment(NamedTuple):
@@ -38,15 +43,26 @@ class Shipment(NamedTuple):
 
 
 class Below(NamedTuple):
-    """What lies below a layer of packages.
+    """What lies below a layer of packages, upgraded packages and what they leave behind not counted.
 
-    `owners` gives the packages that own what lies at a place, `diversions` where the file of a path goes, and the
-    package whose file stays.
+    `owners` gives the packages that own what lies at a place, `occupied` every directory with something in it,
+    `conffiles` the MD5 sums under which packages know the configuration file of a path, upgraded and removed packages
+    too. `diverted` gives the path a package's file goes to in place of its own.
     """
 
     tree: Lookup
     owners: Callable[[str], Sequence[Installed]]
-    diversions: Mapping[str, tuple[str, str]]
+    occupied: Callable[[], Collection[str]]
+    conffiles: Mapping[str, Collection[str]]
+    diverted: Callable[[str, str], str]
+
+
+class _Rival(NamedTuple):
+    """A package that owns what is at a place: the package `number` of the layer, as `path`, or one below."""
+
+    package: Either
+    number: int
+    path: str
 
 
 class Placed(NamedTuple):
@@ -60,13 +76,14 @@ class Placed(NamedTuple):
 class Placement(NamedTuple):
     """The files of packages at their places, with the directories they lie in.
 
-    `shipped` gives for each package, in their order, the paths it ships and still owns, `places` where those lie.
+    `owned` gives for each package, in their order, the paths it ships and still owns, each with its place; `taken` the
+    packages below whose file at a place is another's now.
     """
 
     entries: dict[str, Entry]
     files: dict[str, Placed]
-    shipped: tuple[tuple[str, ...], ...]
-    places: tuple[tuple[str, ...], ...]
+    owned: tuple[dict[str, str], ...]
+    taken: tuple[tuple[Installed, str], ...]
 
 
 def place(shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | None) -> Placement:
@@ -88,73 +105,94 @@ class _Placing:
     def __init__(self, shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | None) -> None:
         self._shipments = shipments
         self._below = below
-        self._new = ".dpkg-dist" if kind == DEB else "-opkg"
+        self._deb = kind == DEB
         self._epoch = epoch
         self._files: dict[str, Placed] = {}
         self._made: dict[str, Entry] = {}  # directories that no package ships
-        self._parents: dict[str, str] = {}
-        self._lost: set[tuple[int, str]] = set()
+        self._parents: dict[str, tuple[str, int]] = {}  # where a path's directory lies, and who asked first
+        self._filled: set[str] = set()
+        self._owned: list[dict[str, str]] = [{} for _ in shipments]
+        self._owners: dict[str, list[_Rival]] = {}
+        self._taken: dict[tuple[int, str], Installed] = {}
         self._links = _links_with_content(shipments)
+        self._conffiles = [frozenset(shipment.contents.conffiles) for shipment in shipments]
 
     def entry(self, path: str) -> Entry | None:
         """What is at a path as far as packages are placed; a link that others ship files behind from the start."""
-        placed = self._files.get(path)
-        if placed is not None:
-            return placed.entry
-        below = self._made.get(path) or self._below.tree.entry(path) or self._links.get(path)
-        return _ROOT if below is None and not path else below
+        there = self._there(path)
+        link = self._links.get(path)
+        if link is not None and path not in self._files and (there is None or there.kind != DIRECTORY):
+            return link
+        return _ROOT if there is None and not path else there
+
+    def _there(self, place: str) -> Entry | None:
+        placed = self._files.get(place)
+        return placed.entry if placed is not None else self._made.get(place) or self._below.tree.entry(place)
 
     def add(self, number: int, member: Member) -> None:
         """Put one member where it lies."""
-        if member.entry.kind == DIRECTORY:
-            self._add_directory(number, member)
-            return
-        path = self._diverted(number, member.path)
-        up = self._parent(number, parent(path))
-        place = join(up, path.rpartition("/")[2])
-        held = self._files.get(place)
-        if held is not None:
-            if not self._wins(number, member, held, place):
-                return
-        elif not self._goes_on_top(number, member, place):
-            return
-        elif self._is_kept(number, member, place):
-            place += self._new
-        self._files[place] = Placed(member.entry, member, number)
+        directory = member.entry.kind == DIRECTORY
+        path = member.path if directory else self._below.diverted(member.path, self._shipments[number].package.name)
+        name = path.rpartition("/")[2]
+        if name.startswith(WHITEOUT):
+            self._clash(number, path, f"begins with '{WHITEOUT}', which in a layer means a removal")
+        place = join(self._parent(number, parent(path)), name)
+        owns = self._add_directory(number, member, place) if directory else self._add_file(number, member, place)
+        if owns:
+            self._owned[number][member.path] = place
+            self._owners.setdefault(place, []).append(_Rival(self._shipments[number].package, number, member.path))
 
     def placement(self) -> Placement:
+        self._check_parents()
         dated = {path: self._dated(placed.entry) for path, placed in self._files.items()}
-        places: list[list[str]] = [[] for _ in self._shipments]
-        for path, placed in self._files.items():
-            places[placed.number].append(path)
-        shipped = tuple(
-            tuple(member.path for member in shipment.contents.members if (number, member.path) not in self._lost)
-            for number, shipment in enumerate(self._shipments)
-        )
-        return Placement({**self._made, **dated}, self._files, shipped, tuple(map(tuple, places)))
+        taken = tuple((package, path) for (_, path), package in self._taken.items())
+        return Placement({**self._made, **dated}, self._files, tuple(self._owned), taken)
+
+    def _check_parents(self) -> None:
+        """See that files are found at their paths: links may have come or gone after they were placed."""
+        for path, (place, number) in self._parents.items():
+            found = resolve(self, path, follow=True)
+            if found.path != place or found.entry is None or found.entry.kind != DIRECTORY:
+                self._clash(number, path, f"is no longer {shown(place)} once all packages of the layer are in place")
 
     def _dated(self, entry: Entry) -> Entry:
         latest = entry.mtime if self._epoch is None else min(entry.mtime, self._epoch)
         return entry._replace(mtime=max(0, latest))
 
-    def _add_directory(self, number: int, member: Member) -> None:
-        found = resolve(self, member.path, follow=True)
-        if found.entry is not None and found.entry.kind != DIRECTORY:
-            kind = found.entry.kind
-            self._clash(number, member.path, f"is a directory; {self._holder(found.path)} has a {kind}")
-        if found.entry is None:
-            self._make(parent(found.path), number)
-        if found.path != member.path:
+    def _add_directory(self, number: int, member: Member, place: str) -> bool:
+        """Whether the package owns the directory then."""
+        found = resolve(self, place, follow=True)
+        way = [found.entry, *map(self.entry, ancestors(found.path))]
+        if any(entry is not None and entry.kind != DIRECTORY for entry in way):
+            outcome = _WINS if self._there(place) is None else self._contest(number, member, place)
+            if outcome == _WINS:
+                self._files[place] = Placed(member.entry, member, number)
+            return outcome != _LOSES
+        if found.path == place:
+            self._made.pop(place, None)
+            # Where it lies below too it counts: then the layer is the same whatever lies below.
+            self._files.setdefault(place, Placed(member.entry, member, number))
+        elif found.entry is None:
             # Behind a link: the facts are the other package's that ships the directory itself.
-            if self.entry(found.path) is None:
-                self._made[found.path] = self._dated(member.entry)
-            return
-        below = self._below.tree.entry(found.path)
-        if below is not None and below._replace(mtime=0) != member.entry._replace(mtime=0):
-            return
-        self._made.pop(found.path, None)
-        # Where it is as below but for the time it counts too: then the layer is the same whatever lies below.
-        self._files.setdefault(found.path, Placed(member.entry, member, number))
+            self._make(found.path, number)
+            self._made[found.path] = self._dated(member.entry)
+        return True
+
+    def _add_file(self, number: int, member: Member, place: str) -> bool:
+        """Whether the package owns the file then."""
+        there = self._there(place)
+        outcome = _WINS if there is None else self._contest(number, member, place)
+        if outcome == _WINS:
+            if there is not None and there.kind == DIRECTORY and self._is_occupied(place):
+                self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
+            if member.path in self._conffiles[number] and place not in self._files:
+                self._put_conffile(number, member, place)
+            else:
+                self._files[place] = Placed(member.entry, member, number)
+        return outcome != _LOSES
+
+    def _is_occupied(self, place: str) -> bool:
+        return place in self._made or place in self._filled or place in self._below.occupied()
 
     def _parent(self, number: int, path: str) -> str:
         """The real directory behind a path; made where it is missing."""
@@ -164,77 +202,101 @@ class _Placing:
                 self._make(found.path, number)
             elif found.entry.kind != DIRECTORY:
                 self._clash(number, path, f"is no directory: {self._holder(found.path)} has a {found.entry.kind} there")
-            self._parents[path] = found.path
-        return self._parents[path]
+            self._parents[path] = found.path, number
+            self._filled.update((found.path, *ancestors(found.path)))
+        return self._parents[path][0]
 
     def _make(self, path: str, number: int) -> None:
         for up in (path, *ancestors(path)):
-            entry = self.entry(up) if up else _ROOT
+            entry = self.entry(up)
             if entry is None:
                 self._made[up] = Entry(DIRECTORY, 0o755, mtime=self._epoch or 0)
             elif entry.kind != DIRECTORY:
                 self._clash(number, path, f"lies below {shown(up)}, which is a {entry.kind}")
 
-    def _diverted(self, number: int, path: str) -> str:
-        target, owner = self._below.diversions.get(path, (path, ""))
-        return path if owner == self._shipments[number].package.name else target
+    def _contest(self, number: int, member: Member, place: str) -> int:
+        """Which of a member and what is at its place stays there, and whether both packages own that."""
+        there = self._there(place)
+        assert there is not None, place
+        if member.entry.kind == SYMLINK and self._is_same_directory(member, place, there):
+            return _SHARES
+        new, conffile = self._shipments[number].package, member.path in self._conffiles[number]
+        outcome, beaten = _WINS, []
+        for rival in self._rivals(place):
+            if rival.number == number:
+                self._clash(number, member.path, f"and {shown(rival.path)} are the same file, {shown(place)}")
+            if _replaces(new, rival.package) or (conffile and _is_obsolete(rival.package, member.path)):
+                beaten.append(rival)
+            elif _replaces(rival.package, new):
+                outcome = _LOSES
+            elif rival.package.name == new.name and _is_same(member.entry, there):
+                outcome = outcome or _SHARES
+            else:
+                self._dispute(number, member, place, rival)
+        if outcome == _WINS:
+            for rival in beaten:
+                self._give_up(rival, place)
+        return outcome
 
-    def _wins(self, number: int, member: Member, held: Placed, place: str) -> bool:
-        """Whether a member takes the place of another package's; exactly one of the two loses it."""
-        if held.number == number:
-            self._clash(number, member.path, f"and {shown(held.member.path)} are the same file, {shown(place)}")
-        new, old = self._shipments[number], self._shipments[held.number]
-        if held.member.entry.kind == DIRECTORY:
-            self._clash(number, member.path, f"is a {member.entry.kind}, where {old.package.shown} has a directory")
-        if _replaces(new.package, old.package.name, old.package.version):
-            self._lost.add((held.number, held.member.path))
-            return True
-        if not _replaces(old.package, new.package.name, new.package.version) and not _shared(new, old, member, held):
-            raise InputError(
-                f"{shown(place)} is in {new.package.shown} and in {old.package.shown}",
-                hint="one must say that it Replaces the other; or name one in PACKAGE_EXCLUDE",
-            )
-        self._lost.add((number, member.path))
-        return False
+    def _is_same_directory(self, member: Member, place: str, there: Entry) -> bool:
+        """Whether a link is the one that is there, to a directory, or leads to the directory that is."""
+        if there.kind == SYMLINK:
+            found = resolve(self, place, follow=True)
+            return there.target == member.entry.target and found.entry is not None and found.entry.kind == DIRECTORY
+        return (
+            there.kind == DIRECTORY
+            and resolve(self, join(parent(place), member.entry.target), follow=True).path == place
+        )
 
-    def _goes_on_top(self, number: int, member: Member, place: str) -> bool:
-        """Whether a member may hide what lies below; False where that stays, as it is the same directory."""
-        below = self._below.tree.entry(place)
-        package = self._shipments[number].package
-        if place in self._made or (below is not None and below.kind == DIRECTORY):
-            target = resolve(self, join(parent(place), member.entry.target), follow=True)
-            if member.entry.kind == SYMLINK and target.path == place:
-                return False
-            self._clash(number, member.path, f"is a {member.entry.kind}, where a directory with other files lies below")
-        if below is None:
-            return True
-        replaced = self._shipments[number].replaces
+    def _rivals(self, place: str) -> Iterator[_Rival]:
+        yield from self._owners.get(place, ())
         for owner in self._below.owners(place):
-            same = owner.name == package.name or any(owner == one.replaces for one in self._shipments)
-            if owner != replaced and not same and not _replaces(package, owner.name, owner.version):
-                raise InputError(
-                    f"{shown(place)} is in {package.shown} and in {owner.shown}, which lies below",
-                    hint=f"{package.name} must say that it Replaces {owner.name}; or name one in PACKAGE_EXCLUDE",
-                )
-        return True
+            if (id(owner), place) not in self._taken:
+                yield _Rival(owner, -1, "")
 
-    def _is_kept(self, number: int, member: Member, place: str) -> bool:
-        """Whether a configuration file that lies below stays, as somebody has made or changed it."""
-        shipment = self._shipments[number]
-        below = self._below.tree.entry(place)
-        if below is None or below.content is None or member.path not in shipment.contents.conffiles:
-            return False
-        known = dict(shipment.replaces.conffiles).get(member.path) if shipment.replaces else None
-        sums = {known.split(" ")[0]} if known else set()
-        if member.entry.content is not None:
-            sums.add(md5_of(member.entry.content))
-        return md5_of(below.content) not in sums
+    def _give_up(self, rival: _Rival, place: str) -> None:
+        if isinstance(rival.package, Installed):
+            self._taken[id(rival.package), place] = rival.package
+        else:
+            del self._owned[rival.number][rival.path]
+            self._owners[place].remove(rival)
+
+    def _dispute(self, number: int, member: Member, place: str, rival: _Rival) -> NoReturn:
+        there = self._there(place)
+        new, old = self._shipments[number].package, rival.package
+        if there is not None and (there.kind == DIRECTORY) != (member.entry.kind == DIRECTORY):
+            self._clash(number, member.path, f"is a {member.entry.kind}; {old.shown} has a {there.kind} there")
+        lies = ", which lies below" if isinstance(old, Installed) else ""
+        raise InputError(
+            f"{shown(place)} is in {new.shown} and in {old.shown}{lies}",
+            hint=f"{new.name} must say that it Replaces {old.name}; or name one in PACKAGE_EXCLUDE",
+        )
+
+    def _put_conffile(self, number: int, member: Member, place: str) -> None:
+        """Put a configuration file at its place, or beside it where somebody made, changed or removed what is there."""
+        tree, entry = self._below.tree, member.entry
+        there, known = tree.entry(place), self._below.conffiles.get(member.path, ())
+        new, current = _sum(entry), _sum(resolve(tree, place, follow=True).entry)
+        if there is None or there.kind == DIRECTORY:
+            changed = self._deb and bool(known) and there is None
+        else:
+            changed = current != new and current not in known
+            if not changed and there.kind == SYMLINK:
+                return
+            if self._deb and there.kind == FILE:
+                if entry[1:4] != there[1:4]:
+                    entry = entry._replace(mode=there.mode, uid=there.uid, gid=there.gid, inode=None)
+                member = member._replace(user="", group="")
+        if not changed:
+            self._files[place] = Placed(entry, member, number)
+        elif new not in known:
+            self._files[place + (".dpkg-dist" if self._deb else "-opkg")] = Placed(entry, member, number)
 
     def _holder(self, path: str) -> str:
         placed = self._files.get(path)
         return self._shipments[placed.number].package.shown if placed else "what lies below"
 
-    def _clash(self, number: int, path: str, message: str) -> None:
+    def _clash(self, number: int, path: str, message: str) -> NoReturn:
         raise InputError(f"{self._shipments[number].package.shown}: {shown(path)} {message}")
 
 
@@ -255,16 +317,23 @@ def _links_with_content(shipments: Iterable[Shipment]) -> dict[str, Entry]:
     return {path: entry for path, entry in links.items() if path in directories}
 
 
-def _replaces(package: Package, name: str, version: str) -> bool:
+def _replaces(package: Either, other: Either) -> bool:
     groups = parse_relations(package.fields.get("Replaces", ""))
-    return any(group[0].name == name and group[0].admits(version) for group in groups)
+    return any(group[0].name == other.name and group[0].admits(other.version) for group in groups)
 
 
-def _shared(new: Shipment, old: Shipment, member: Member, held: Placed) -> bool:
+def _is_obsolete(package: Either, path: str) -> bool:
+    """Whether a file is left of a former version's configuration: dpkg lets any package have it as its own."""
+    conffiles = package.conffiles if isinstance(package, Installed) else ()
+    return any(known.endswith(" obsolete") for conffile, known in conffiles if conffile == path)
+
+
+def _is_same(one: Entry, other: Entry) -> bool:
     """Whether two architectures of one package share a file, as `Multi-Arch: same` promises."""
-    if new.package.name != old.package.name:
+    if (one.kind, one.size, one.target, one.device) != (other.kind, other.size, other.target, other.device):
         return False
-    one, other = member.entry, held.entry
-    if one[:4] != other[:4] or one.target != other.target or one.size != other.size:
-        return False
-    return one.content is None or other.content is None or md5_of(one.content) == md5_of(other.content)
+    return _sum(one) == _sum(other)
+
+
+def _sum(entry: Entry | None) -> str:
+    return md5_of(entry.content) if entry is not None and entry.content is not None else ""

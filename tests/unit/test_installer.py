@@ -234,9 +234,7 @@ class TestMergedUsr:
         assert layer.text(DPKG + "info/tool.list") == "/.\n/bin\n/bin/tool\n/bin/t\n"
 
     def test_a_link_where_a_lower_layer_has_a_directory(self, build):
-        with pytest.raises(
-            InputError, match=r"^base 1.0: /bin is a symlink, where a directory with other files lies below"
-        ):
+        with pytest.raises(InputError, match=r"^base 1\.0: /bin is a symlink; tool 1\.0 has a directory there"):
             build(self.BASE, self.TOOL).layers("tool", "base")
 
     def test_a_link_to_where_nothing_is_yet(self, build):
@@ -346,7 +344,7 @@ class TestUpgrade:
         assert status.count("Package: lib\n") == 1
         assert "Version: 2\n" in status
         assert re.search("\n /lib/gone.conf [0-9a-f]{32} obsolete\n", status)
-        assert layers[1].text(DPKG + "info/lib.list") == "/.\n/lib\n/lib/2\n/lib/both\n"
+        assert layers[1].text(DPKG + "info/lib.list") == "/.\n/lib\n/lib/2\n/lib/both\n/lib/gone.conf\n"
 
     def test_a_package_of_the_layer_below_is_upgraded_in_top_mode_too(self, build, tmp_path):
         made = build(self.OLD, self.OTHER)
@@ -400,6 +398,23 @@ class TestBase:
         )
         assert layer.text("bin/sh") == "dash"
         assert layer.text("bin/sh.distrib") == "bash"
+
+    def test_packages_that_a_lower_layer_has_of_a_rootfs(self, build, base, tmp_path):
+        """They are in the database of the image, as those of the base are."""
+        for path, entry in base.entries.items():
+            target = tmp_path / "root" / path
+            if entry.content is None:
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.write_bytes(b"".join(map(bytes, pieces(entry.content))))
+        host = HostLayer("system", (HostCopy(str(tmp_path / "root"), "/.", "root"),))
+        first, _second, third = build(self.LIB, self.APP, package("other")).layers("other", host, "app")
+        assert first.names == ["other"]
+        assert third.names == ["app"]
+        packages = re.findall("Package: (.*)", third.text(DPKG + "status"))
+        assert packages == ["app", "lib", "other"]
+        with pytest.raises(InputError, match=r"^/lib/1 is in bad 1\.0 and in lib 1, which lies below"):
+            build(package("bad", files={"lib/1": b""})).layers(host, "bad")
 
     def test_one_of_the_other_format(self, build, base):
         made = build(package("app", kind="ipk"))
