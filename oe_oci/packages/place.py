@@ -110,7 +110,7 @@ class _Placing:
         self._files: dict[str, Placed] = {}
         self._made: dict[str, Entry] = {}  # directories that no package ships
         self._parents: dict[str, tuple[str, int]] = {}  # where a path's directory lies, and who asked first
-        self._filled: set[str] = set()
+        self._filled: set[str] = set()  # directories that something was placed in
         self._owned: list[dict[str, str]] = [{} for _ in shipments]
         self._owners: dict[str, list[_Rival]] = {}
         self._taken: dict[tuple[int, str], Installed] = {}
@@ -137,6 +137,7 @@ class _Placing:
         if name.startswith(WHITEOUT):
             self._clash(number, path, f"begins with '{WHITEOUT}', which in a layer means a removal")
         place = join(self._parent(number, parent(path)), name)
+        place = path if place == path else place  # one text for both
         owns = self._add_directory(number, member, place) if directory else self._add_file(number, member, place)
         if owns:
             self._owned[number][member.path] = place
@@ -162,9 +163,9 @@ class _Placing:
     def _add_directory(self, number: int, member: Member, place: str) -> bool:
         """Whether the package owns the directory then."""
         found = resolve(self, place, follow=True)
-        way = [found.entry, *map(self.entry, ancestors(found.path))]
+        way = (found.entry,) if found.entry is not None else map(self.entry, ancestors(found.path))
         if any(entry is not None and entry.kind != DIRECTORY for entry in way):
-            outcome = _WINS if self._there(place) is None else self._contest(number, member, place)
+            outcome = self._contest(number, member, place)
             if outcome == _WINS:
                 self._files[place] = Placed(member.entry, member, number)
             return outcome != _LOSES
@@ -180,19 +181,20 @@ class _Placing:
 
     def _add_file(self, number: int, member: Member, place: str) -> bool:
         """Whether the package owns the file then."""
-        there = self._there(place)
-        outcome = _WINS if there is None else self._contest(number, member, place)
+        outcome = self._contest(number, member, place)
         if outcome == _WINS:
-            if there is not None and there.kind == DIRECTORY and self._is_occupied(place):
-                self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
             if member.path in self._conffiles[number] and place not in self._files:
                 self._put_conffile(number, member, place)
             else:
-                self._files[place] = Placed(member.entry, member, number)
+                self._put(number, member, place)
         return outcome != _LOSES
 
-    def _is_occupied(self, place: str) -> bool:
-        return place in self._made or place in self._filled or place in self._below.occupied()
+    def _put(self, number: int, member: Member, place: str) -> None:
+        there = self._there(place)
+        filled = place in self._made or place in self._filled
+        if there is not None and there.kind == DIRECTORY and (filled or place in self._below.occupied()):
+            self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
+        self._files[place] = Placed(member.entry, member, number)
 
     def _parent(self, number: int, path: str) -> str:
         """The real directory behind a path; made where it is missing."""
@@ -217,7 +219,8 @@ class _Placing:
     def _contest(self, number: int, member: Member, place: str) -> int:
         """Which of a member and what is at its place stays there, and whether both packages own that."""
         there = self._there(place)
-        assert there is not None, place
+        if there is None:
+            return _WINS
         if member.entry.kind == SYMLINK and self._is_same_directory(member, place, there):
             return _SHARES
         new, conffile = self._shipments[number].package, member.path in self._conffiles[number]
@@ -232,7 +235,7 @@ class _Placing:
             elif rival.package.name == new.name and _is_same(member.entry, there):
                 outcome = outcome or _SHARES
             else:
-                self._dispute(number, member, place, rival)
+                self._dispute(number, member, place, rival.package)
         if outcome == _WINS:
             for rival in beaten:
                 self._give_up(rival, place)
@@ -240,13 +243,12 @@ class _Placing:
 
     def _is_same_directory(self, member: Member, place: str, there: Entry) -> bool:
         """Whether a link is the one that is there, to a directory, or leads to the directory that is."""
+        found = resolve(self, place, follow=True)
         if there.kind == SYMLINK:
-            found = resolve(self, place, follow=True)
             return there.target == member.entry.target and found.entry is not None and found.entry.kind == DIRECTORY
-        return (
-            there.kind == DIRECTORY
-            and resolve(self, join(parent(place), member.entry.target), follow=True).path == place
-        )
+        target = member.entry.target
+        target = target if target.startswith("/") else join(parent(place), target)
+        return there.kind == DIRECTORY and resolve(self, target, follow=True).path == place
 
     def _rivals(self, place: str) -> Iterator[_Rival]:
         yield from self._owners.get(place, ())
@@ -261,9 +263,8 @@ class _Placing:
             del self._owned[rival.number][rival.path]
             self._owners[place].remove(rival)
 
-    def _dispute(self, number: int, member: Member, place: str, rival: _Rival) -> NoReturn:
-        there = self._there(place)
-        new, old = self._shipments[number].package, rival.package
+    def _dispute(self, number: int, member: Member, place: str, old: Either) -> NoReturn:
+        there, new = self._there(place), self._shipments[number].package
         if there is not None and (there.kind == DIRECTORY) != (member.entry.kind == DIRECTORY):
             self._clash(number, member.path, f"is a {member.entry.kind}; {old.shown} has a {there.kind} there")
         lies = ", which lies below" if isinstance(old, Installed) else ""
@@ -274,9 +275,8 @@ class _Placing:
 
     def _put_conffile(self, number: int, member: Member, place: str) -> None:
         """Put a configuration file at its place, or beside it where somebody made, changed or removed what is there."""
-        tree, entry = self._below.tree, member.entry
-        there, known = tree.entry(place), self._below.conffiles.get(member.path, ())
-        new, current = _sum(entry), _sum(resolve(tree, place, follow=True).entry)
+        there, known = self._below.tree.entry(place), self._below.conffiles.get(member.path, ())
+        new, current = _sum(member.entry), _sum(resolve(self._below.tree, place, follow=True).entry)
         if there is None or there.kind == DIRECTORY:
             changed = self._deb and bool(known) and there is None
         else:
@@ -284,13 +284,11 @@ class _Placing:
             if not changed and there.kind == SYMLINK:
                 return
             if self._deb and there.kind == FILE:
-                if entry[1:4] != there[1:4]:
-                    entry = entry._replace(mode=there.mode, uid=there.uid, gid=there.gid, inode=None)
-                member = member._replace(user="", group="")
+                member = _with_facts(member, there)
         if not changed:
-            self._files[place] = Placed(entry, member, number)
+            self._put(number, member, place)
         elif new not in known:
-            self._files[place + (".dpkg-dist" if self._deb else "-opkg")] = Placed(entry, member, number)
+            self._put(number, member, place + (".dpkg-dist" if self._deb else "-opkg"))
 
     def _holder(self, path: str) -> str:
         placed = self._files.get(path)
@@ -317,8 +315,19 @@ def _links_with_content(shipments: Iterable[Shipment]) -> dict[str, Entry]:
     return {path: entry for path, entry in links.items() if path in directories}
 
 
+def _with_facts(member: Member, there: Entry) -> Member:
+    """A configuration file with the mode and owner of the one that is there, as dpkg leaves those to the user too."""
+    entry = member.entry._replace(mode=there.mode, uid=there.uid, gid=there.gid)
+    # One of several names of an inode can not have facts of its own.
+    entry = entry if entry == member.entry else entry._replace(inode=None)
+    return member._replace(entry=entry, user="", group="")
+
+
 def _replaces(package: Either, other: Either) -> bool:
-    groups = parse_relations(package.fields.get("Replaces", ""))
+    try:
+        groups = parse_relations(package.fields.get("Replaces", ""))
+    except InputError as error:
+        raise InputError(f"{package.shown}: Replaces: {error.message}") from error
     return any(group[0].name == other.name and group[0].admits(other.version) for group in groups)
 
 

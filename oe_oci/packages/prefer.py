@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .package import Package
-from .version import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from .world import Candidate, Need, World
 
@@ -58,29 +57,27 @@ class _Chosen:
         self._firm: set[int] = set()
         self._begun: set[int] = set()  # whose needs are just being met
         self._failed: set[int] = set()
-        self._opponents: dict[int, list[Candidate]] = {}  # of a package, by its id in memory
+        self._opponents: dict[int, dict[int, Candidate]] = {}  # of a package, by the ids in memory
         for one in world.installed.values():
-            self._enter(one)
+            self._enter_opponent(one)
 
     def request(self, package: Package) -> bool:
         """Choose a package that is asked for, without what it needs."""
         self._firm.add(id(package))
-        if not self._fits_in(package):
-            return False
-        self._packages[self._world.identity(package)] = package
-        return True
+        return self._packages.setdefault(self._world.identity(package), package) is package
 
     def complete(self, package: Package) -> Step:
         """Choose a package with what it needs; it is not chosen where that can not be, unless it is firm."""
-        firm = id(package) in self._firm
-        if id(package) in self._failed or not (self._fits_in(package) and self._make_room(package, firm=firm)):
+        name, firm = self._world.identity(package), id(package) in self._firm
+        other = self._packages.get(name, package) is not package
+        if id(package) in self._failed or other or not self._make_room(package, firm=firm):
             return False
-        self._packages[self._world.identity(package)] = package
-        self._enter(package)
+        self._packages[name] = package
+        self._enter_opponent(package)
         self._begun.add(id(package))
         for need in self._world.required(package):
             if not (yield self._meet(need, firm=firm)) and not firm:
-                del self._packages[self._world.identity(package)]
+                del self._packages[name]
                 # Not tried again, as apt does not either: else a package many need would be tried for each of them.
                 self._failed.add(id(package))
                 self._begun.discard(id(package))
@@ -92,56 +89,44 @@ class _Chosen:
 
     def drop_broken(self) -> None:
         """Give up packages that lost what they need to later ones."""
+        askers: dict[int, list[Package]] = {}
+        for one in self._packages.values():
+            for met in (met for need in self._world.required(one) for met in need.met_by):
+                askers.setdefault(id(met), []).append(one)
         pending = list(self._packages.values())
         while pending:
-            left = [one for one in pending if id(one) in self._firm or self.is_whole(one)]
-            if len(left) == len(pending):
-                return
-            self._packages = {self._world.identity(one): one for one in left}
-            pending = left
-
-    def is_whole(self, package: Package) -> bool:
-        """Whether a package has what it needs directly."""
-        return all(map(self._is_met, self._world.required(package)))
+            one = pending.pop()
+            if self._present(one) and id(one) not in self._firm and not self._is_whole(one):
+                del self._packages[self._world.identity(one)]
+                pending += askers.get(id(one), ())
 
     def holds(self, package: Package) -> bool:
         """Whether a package has what it needs, and nothing that it can not stand beside."""
-        return self.is_whole(package) and not any(map(self._present, self._rivals(package)))
+        return self._is_whole(package) and not any(map(self._present, self._rivals(package)))
 
-    def reached(self, requested: Sequence[Package]) -> list[Package]:
+    def reached(self, requested: Iterable[Package]) -> list[Package]:
         """Those chosen that are still of use to the ones requested."""
         pending = list(requested)
-        found: set[int] = set()
+        found = {id(one) for one in pending}
         while pending:
             one = pending.pop()
-            if id(one) not in found:
-                found.add(id(one))
-                for need in (*self._world.required(one), *self._world.recommended(one)):
-                    pending += [met for met in need.met_by if isinstance(met, Package) and self._present(met)]
+            for need in (*self._world.required(one), *self._world.recommended(one)):
+                for met in need.met_by:
+                    if isinstance(met, Package) and id(met) not in found and self._present(met):
+                        found.add(id(met))
+                        pending.append(met)
         return [one for one in self._packages.values() if id(one) in found]
-
-    def _fits_in(self, package: Package) -> bool:
-        """Whether a package is no older than what lies below, and no other version of one that is chosen."""
-        name = self._world.identity(package)
-        below = self._world.installed.get(name)
-        newer = below is None or compare(package.version, below.version) > 0
-        return newer and self._packages.get(name, package) is package
 
     def _make_room(self, package: Package, *, firm: bool) -> bool:
         """Give up what a package can not stand beside."""
         rivals = [one for one in self._rivals(package) if self._present(one)]
-        if any(not isinstance(one, Package) or id(one) in self._firm | self._begun for one in rivals):
+        if any(not isinstance(one, Package) or id(one) in self._firm or id(one) in self._begun for one in rivals):
             return False
         for one in rivals:
             del self._packages[self._world.identity(one)]
             if firm:
                 self._failed.add(id(one))
         return True
-
-    def _rivals(self, package: Package) -> list[Candidate]:
-        name = self._world.identity(package)
-        found = {id(one): one for one in (*self._world.opposed(package), *self._opponents.get(id(package), ()))}
-        return [one for one in found.values() if self._world.identity(one) != name]
 
     def _meet(self, need: Need, *, firm: bool) -> Step:
         left = [one for one in need.met_by if id(one) not in self._failed]
@@ -155,6 +140,9 @@ class _Chosen:
                 return True
         return False
 
+    def _is_whole(self, package: Package) -> bool:
+        return all(map(self._is_met, self._world.required(package)))
+
     def _is_met(self, need: Need) -> bool:
         return any(map(self._present, need.met_by))
 
@@ -162,6 +150,10 @@ class _Chosen:
         name = self._world.identity(one)
         return self._packages.get(name) is one if isinstance(one, Package) else name not in self._packages
 
-    def _enter(self, one: Candidate) -> None:
+    def _rivals(self, package: Package) -> list[Candidate]:
+        opposed = {id(one): one for one in self._world.opposed(package)}
+        return list({**opposed, **self._opponents.get(id(package), {})}.values())
+
+    def _enter_opponent(self, one: Candidate) -> None:
         for other in self._world.opposed(one):
-            self._opponents.setdefault(id(other), []).append(one)
+            self._opponents.setdefault(id(other), {})[id(one)] = one

@@ -93,17 +93,23 @@ def _choose(world: World, layer: str, wanted: Sequence[Sequence[Package]]) -> li
     best = [versions[:1] for versions in wanted]
     requested = [one for (one,) in best]
     favored, whole = preferred(world, requested)
-    if whole:
-        # Nearly always it is a solution: then libsolv has only that to see to.
-        chosen, problems = solve(world, favored, [(one,) for one in favored], ())
-        if not problems:
-            return chosen
+    # Nearly always it is a solution: then libsolv has only that to see to.
+    chosen = _least(world, favored, requested) if whole else []
+    if chosen:
+        return chosen
     chosen, problems = solve(world, _universe(world, best), best, favored)
     if problems and any(len(versions) > 1 for versions in wanted):
         chosen, _ = solve(world, _universe(world, wanted), wanted, favored)
     if not chosen:
         raise ConfigError([explain(world, layer, requested, problems)])
-    return chosen
+    return _least(world, chosen, [one for versions in wanted for one in versions])
+
+
+def _least(world: World, packages: Sequence[Package], requested: Sequence[Package]) -> list[Package]:
+    """Those requested and all new ones of some packages, with what must be upgraded; none where they do not fit."""
+    asked_for = {id(one) for one in requested}
+    kept = [(one,) for one in packages if id(one) in asked_for or world.replaced(one) is None]
+    return solve(world, packages, kept, ())[0]
 
 
 def _universe(world: World, wanted: Iterable[Sequence[Package]]) -> list[Package]:
