@@ -79,7 +79,7 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
         yield PlannedLayer(spec, delta, left_out, packages)
         apply(tree, delta)
-        if inputs.installer is not None and packages is None:
+        if inputs.installer is not None and packages is None and not last:
             inputs.installer.notice(tree, delta.entries)
 
 

@@ -183,7 +183,12 @@ class Installer:
         """The database as it stands after all layers, for a layer of its own."""
         if not self._added:
             return Wanted({})
-        added = [one._replace(paths=tuple(self._owners.paths(one.package))) for one in self._added]
+        there = set(map(id, self._installed))
+        added = [
+            one._replace(paths=tuple(self._owners.paths(one.package)))
+            for one in self._added
+            if id(one.package) in there
+        ]
         return self._with_database(tree, Wanted({}), added, self._replaced)
 
     def _below(self, tree: Tree, shipments: Sequence[Shipment], going: Collection[str]) -> Below:
@@ -274,7 +279,7 @@ class Installer:
         for link, target in now.items():
             found = follow(upper, link)
             known = found.entry
-            if known is None or (known.kind == SYMLINK and known.target != target):
+            if before.get(link) != target and (known is None or known.kind == SYMLINK):
                 _check_way(upper, link, found.path)
                 upper.put(found.path, Entry(SYMLINK, 0o777, mtime=self._epoch, target=target), self._epoch)
         lost = {follow(upper, link).path: target for link, target in before.items() if link not in now}

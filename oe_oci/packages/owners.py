@@ -31,16 +31,17 @@ class Owners:
         self._database = database
         self._diverted = diverted
         self._installed = {id(one): one for one in installed}
-        self._unread = [(base, one) for one in installed]
+        self._unread: list[tuple[Installed, Tree, dict[str, str]]] = []
         self._of: dict[str, list[Installed]] = {}
         self._paths: dict[int, Mapping[str, str]] = {}
         self._lost: dict[int, set[str]] = {}  # the places of what others took over
-        self._parents: dict[tuple[int, str], str] = {}
+        self.learn(base, installed, installed)
 
     def learn(self, tree: Tree, found: Iterable[Installed], installed: Iterable[Installed]) -> None:
         """Take note of the packages `found` in the database of a tree; `installed` are all there are now."""
         self._installed = {id(one): one for one in installed}
-        self._unread += ((tree, one) for one in found)
+        parents: dict[str, str] = {}  # of the tree's paths
+        self._unread += ((one, tree, parents) for one in found)
 
     def owners(self, place: str) -> Iterator[Installed]:
         """The installed packages that own what lies at a place."""
@@ -74,21 +75,21 @@ class Owners:
 
     def _complete(self) -> None:
         while self._unread:
-            tree, one = self._unread.pop()
+            one, tree, parents = self._unread.pop()
             paths = self._database.files_of(tree, one)
-            self._enter(one, {path: self._place(tree, self._diverted(path, one.name)) for path in paths})
+            self._enter(one, {path: _place(tree, self._diverted(path, one.name), parents) for path in paths})
 
     def _enter(self, package: Installed, paths: Mapping[str, str]) -> None:
         self._paths[id(package)] = paths
         for place in paths.values():
             self._of.setdefault(place, []).append(package)
 
-    def _place(self, tree: Tree, path: str) -> str:
-        up = parent(path)
-        key = (id(tree), up)
-        if key not in self._parents:
-            self._parents[key] = resolve(tree, up, follow=True).path
-        return join(self._parents[key], path.rpartition("/")[2])
+
+def _place(tree: Tree, path: str, parents: dict[str, str]) -> str:
+    up = parent(path)
+    if up not in parents:
+        parents[up] = resolve(tree, up, follow=True).path
+    return join(parents[up], path.rpartition("/")[2])
 
 
 def outgoing(tree: Tree, owners: Owners, shipments: Iterable[Shipment]) -> frozenset[str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
-from ..changeset import WHITEOUT
 from ..errors import InputError
 from ..tree import DIRECTORY, FILE, SYMLINK, Entry, ancestors, join, parent, resolve, shown
 from .database import md5_of
@@ -133,10 +132,7 @@ class _Placing:
         """Put one member where it lies."""
         directory = member.entry.kind == DIRECTORY
         path = member.path if directory else self._below.diverted(member.path, self._shipments[number].package.name)
-        name = path.rpartition("/")[2]
-        if name.startswith(WHITEOUT):
-            self._clash(number, path, f"begins with '{WHITEOUT}', which in a layer means a removal")
-        place = join(self._parent(number, parent(path)), name)
+        place = join(self._parent(number, parent(path)), path.rpartition("/")[2])
         place = path if place == path else place  # one text for both
         owns = self._add_directory(number, member, place) if directory else self._add_file(number, member, place)
         if owns:

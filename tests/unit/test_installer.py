@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import re
+import tarfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support.configs import PACKAGES, config
-from support.layouts import file, folder, hardlink, symlink
+from support.layouts import Member, file, folder, hardlink, symlink
 from support.packages import Made, Owned, package, write_feed, xattrs
 
 from oe_oci.config import Accounts, DatabaseLayer, Group, HostCopy, HostLayer, PackagesLayer, User
 from oe_oci.content import Literal, pieces
 from oe_oci.delta import apply
 from oe_oci.errors import ConfigError, InputError
+from oe_oci.packages import dpkg
 from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.installer import Installer
-from oe_oci.packages.payload import Payloads
+from oe_oci.packages.payload import Payload, Payloads
 from oe_oci.plan import Inputs, plan_layers
 from oe_oci.tree import DIRECTORY, Entry, Tree
 
@@ -301,6 +303,77 @@ class TestTwoPackages:
         with pytest.raises(InputError, match="/usr/share/doc is in"):
             build(native, other).layers("lib lib:i386", archs=("all", "i386", "amd64"))
 
+    def test_architectures_of_one_package_across_layers(self, build):
+        archs, same = ("all", "i386", "amd64"), {"Multi_Arch": "same"}
+        native = package("lib", arch="amd64", files={"doc": b"d"}, **same)
+        foreign = package("lib", arch="i386", files={"doc": b"d"}, **same)
+        _, second = build(native, foreign).layers("lib", "lib:i386", archs=archs)
+        assert "doc" not in second.entries
+        assert second.text(DPKG + "info/lib:i386.list") == "/.\n/doc\n"
+        other = package("lib", arch="i386", files={"doc": b"x"}, **same)
+        with pytest.raises(InputError, match=r"^/doc is in lib 1\.0 and in lib 1\.0, which lies below"):
+            build(native, other).layers("lib", "lib:i386", archs=archs)
+
+    def test_what_both_architectures_share_is_in_both_lists(self, build):
+        made = [package("lib", arch=arch, files={"doc": b"d"}, Multi_Arch="same") for arch in ("amd64", "i386")]
+        (layer,) = build(*made).layers("lib lib:i386", archs=("all", "i386", "amd64"))
+        lists = [layer.text(DPKG + f"info/lib:{arch}.list") for arch in ("amd64", "i386")]
+        assert lists == ["/.\n/doc\n"] * 2
+
+    @pytest.mark.parametrize("layers", [["a b"], ["a", "b"]])
+    def test_the_same_link_to_a_directory(self, build, layers):
+        one = package("a", files=[folder("./usr/"), symlink("./l", "usr")])
+        *_, last = build(one, package("b", files=[symlink("./l", "usr"), file("./f")])).layers(*layers)
+        assert last.text(DPKG + "info/b.list") == "/l\n/f\n"
+        with pytest.raises(InputError, match=r"^/l is in b 1\.0 and in a 1\.0"):
+            build(one, package("b", files=[symlink("./l", "opt")])).layers(*layers)
+
+    def test_the_one_below_replaces_the_new_one(self, build):
+        one, other = package("a", files={"f": b"a"}, Replaces="b"), package("b", files={"f": b"b", "g": b""})
+        _, second = build(one, other).layers("a", "b")
+        assert own(second) == {"g"}
+        assert second.text(DPKG + "info/b.list") == "/.\n/g\n"
+
+    @pytest.mark.parametrize("layers", [["a b"], ["b a"], ["a", "b"]])
+    def test_a_directory_in_place_of_a_file(self, build, layers):
+        one, other = package("a", files={"d": b""}), package("b", files={"d/f": b""}, Replaces="a")
+        made = build(one, other)
+        made.layers(*layers)
+        assert "d/f" in made.tree
+
+    def test_a_file_in_place_of_a_directory(self, build):
+        one = package("a", files={"d/f": b""})
+        for layers in (["a b"], ["a", "b"]):
+            with pytest.raises(InputError, match=r"^b 1\.0: /d is a file, where there is a directory with files"):
+                build(one, package("b", files={"d": b""}, Replaces="a")).layers(*layers)
+        (layer,) = build(
+            package("a", files=[folder("./d/"), file("./f")]), package("b", files={"d": b""}, Replaces="a")
+        ).layers("a b")
+        assert layer.entries["d"].kind == "file"
+
+    def test_a_link_that_is_gone_in_the_end(self, build):
+        one = package("a", files=[folder("./e/"), symlink("./d", "e")])
+        other, third = package("b", files={"d": b"b"}, Replaces="a"), package("c", files=[file("./d/f")])
+        with pytest.raises(
+            InputError, match=r"^c 1\.0: /d is no longer /e once all packages of the layer are in place"
+        ):
+            build(one, other, third).layers("a c b")
+
+    def test_a_name_of_an_inode_that_another_package_has(self, build):
+        one = package("a", files=[file("./f", b"a"), hardlink("./g", "./f"), hardlink("./h", "./f")])
+        made = build(one, package("b", files={"g": b"b"}, Replaces="a"))
+        (both,) = made.layers("a b")
+        assert (both.text("g"), both.text("h")) == ("b", "a")
+        assert both.entries["f"].inode == both.entries["h"].inode != both.entries["g"].inode
+        _, second = made.layers("a", "b")
+        assert own(second) == {"g"}
+        assert made.tree.entries["f"].inode == made.tree.entries["h"].inode is not None
+
+    def test_replaces_that_can_not_be_read(self, build):
+        made = build(package("a", files={"f": b""}), package("b", files={"f": b""}, Replaces="a (1)"))
+        with pytest.raises(InputError, match=r"^b 1\.0: Replaces: "):
+            made.layers("a b")
+
 
 class TestUpgrade:
     OLD = package(
@@ -355,6 +428,93 @@ class TestUpgrade:
         assert DPKG + "info/lib.postrm" not in top.entries
 
 
+class TestUpgradeOfFiles:
+    """A package and its next version, which another package needs, in two layers."""
+
+    @pytest.fixture
+    def upgrade(self, build, tmp_path):
+        def layers(old: Made, new: Made, *others: Made, names: str = "") -> list[Layer]:
+            self.built = build(old, *others)
+            name = new.fields["Package"]
+            app = package("app", kind=new.name[-3:], Depends=f"{name} (>= {new.fields['Version']})")
+            feed = write_feed(tmp_path / "new", [new, app])
+            return self.built.layers(f"{name} {names}", "app", feeds=(str(self.built.feed), str(feed)))
+
+        return layers
+
+    @pytest.mark.parametrize(("names", "removed"), [("", ("d",)), ("q", ())])
+    def test_a_directory_that_another_package_ships_too_stays(self, upgrade, names, removed):
+        old, other = package("p", "1", files=[folder("./d/")]), package("q", files=[folder("./d/")])
+        _, second = upgrade(old, package("p", "2"), other, names=names)
+        assert second.removed == removed
+
+    def test_a_file_that_moves_to_where_a_link_led_already(self, upgrade):
+        link = package("base", files=[folder("./usr/"), folder("./usr/bin/"), symlink("./bin", "usr/bin")])
+        old, new = package("p", "1", files={"bin/x": b"1"}), package("p", "2", files={"usr/bin/x": b"2"})
+        _, second = upgrade(old, new, link, names="base")
+        assert second.text("usr/bin/x") == "2"
+        assert second.removed == ()
+
+    def test_a_link_to_a_directory_that_is_a_directory_now_stays(self, upgrade):
+        old = package("p", "1", files=[folder("./e/"), symlink("./d", "e")])
+        new = package("p", "2", files=[folder("./e/"), folder("./d/"), file("./d/f")])
+        _, second = upgrade(old, new)
+        assert (second.removed, own(second)) == ((), {"e", "e/f"})
+        assert self.built.tree.entries["d"].target == "e"
+
+    @pytest.mark.parametrize("target", ["nowhere", "d"])
+    def test_a_link_that_leads_nowhere_makes_way_for_a_directory(self, upgrade, target):
+        old = package("p", "1", files=[symlink("./d", target)])
+        upgrade(old, package("p", "2", files=[folder("./d/"), file("./d/f")]))
+        assert self.built.tree.entries["d"].kind == DIRECTORY
+        assert "d/f" in self.built.tree
+
+    def test_a_file_makes_way_for_a_directory(self, upgrade):
+        _, second = upgrade(package("p", "1", files={"d": b""}), package("p", "2", files={"d/f": b"2"}))
+        assert (second.removed, own(second)) == ((), {"d", "d/f"})
+
+    @pytest.mark.parametrize("now", [file("./d"), symlink("./d", "e")])
+    def test_a_directory_makes_way_where_nothing_is_left_in_it(self, upgrade, now):
+        old = package("p", "1", files=[folder("./d/"), folder("./d/e/"), file("./d/e/f"), hardlink("./d/g", "./d/e/f")])
+        new, other = package("p", "2", files=[now]), package("q", files={"d/h": b""})
+        _, second = upgrade(old, new)
+        assert (second.removed, own(second)) == ((), {"d"})
+        assert not [path for path in self.built.tree.entries if path.startswith("d/")]
+        with pytest.raises(InputError, match=r"^p 2: /d is a \w+; q 1\.0 has a directory there"):
+            upgrade(old, new, other, names="q")
+
+    def test_the_names_of_an_inode(self, upgrade):
+        old = package("p", "1", files=[file("./a", b"1"), hardlink("./b", "./a"), hardlink("./c", "./a")])
+        new = package("p", "2", files=[file("./a", b"2"), hardlink("./b", "./a"), file("./d", b"1")])
+        _, second = upgrade(old, new)
+        assert own(second) == {"a", "b", "d"}
+        assert second.removed == ("c",)
+        inodes = [self.built.tree.entries[path].inode for path in "abd"]
+        assert inodes[0] == inodes[1] is not None
+        assert inodes[2] is None
+
+    def test_a_package_stays_one_that_was_asked_for(self, upgrade):
+        upgrade(package("lib", "1"), package("lib", "2"))
+        assert "var/lib/apt/extended_states" not in self.built.tree
+
+    def test_alternatives_of_ipk_follow(self, upgrade):
+        old, new = "10:/bin/ed:/bin/a,10:/bin/ex:/bin/a,10:/bin/vi:/bin/a", "10:/bin/ed:/bin/a,10:/bin/vi:/bin/b"
+        first, second = upgrade(
+            package("p", "1", kind="ipk", files={"bin/a": b""}, Alternatives=old),
+            package("p", "2", kind="ipk", files={"bin/a": b""}, Alternatives=new),
+        )
+        assert {"bin/ed", "bin/ex", "bin/vi"} <= set(first.entries)
+        assert "bin/ed" not in second.entries
+        assert second.entries["bin/vi"].target == "/bin/b"
+        assert second.removed == ("bin/ex",)
+
+    def test_what_another_took_over_is_no_longer_its_own(self, upgrade):
+        """So it stays where the former owner is upgraded, and goes with the new one."""
+        taker = package("taker", files={"f": b"t"}, Replaces="p")
+        _, second = upgrade(package("p", "1", files={"f": b"1", "g": b""}), package("p", "2"), taker, names="taker")
+        assert second.removed == ("g",)
+
+
 class TestBase:
     """On top of a base image with a database of its own."""
 
@@ -399,6 +559,24 @@ class TestBase:
         assert layer.text("bin/sh") == "dash"
         assert layer.text("bin/sh.distrib") == "bash"
 
+    def test_diversions_that_lead_to_each_other(self, build, base):
+        text = b"/a\n/b\nx\n/b\n/a\ny\n"
+        entry = base.entries[DPKG + "status"]
+        base.put(DPKG + "diversions", entry._replace(size=len(text), content=Literal(text)))
+        (layer,) = build(package("p", files={"a": b"a", "b": b"b"})).layers("p", base=base)
+        assert (layer.text("a"), layer.text("b")) == ("b", "a")
+
+    def test_a_diverted_file_of_the_base_has_its_owner(self, build, base):
+        entry = base.entries[DPKG + "status"]
+        for name, text in ("diversions", b"/lib/1\n/lib/1.real\nother\n"), ("info/lib.list", b"/.\n/lib\n/lib/1\n"):
+            base.put(DPKG + name, entry._replace(size=len(text), content=Literal(text)))
+        base.put("lib/1.real", base.entries["lib/1"])
+        with pytest.raises(InputError, match=r"^/lib/1\.real is in bad 1\.0 and in lib 1, which lies below"):
+            build(package("bad", files={"lib/1.real": b""})).layers("bad", base=base)
+        new = package("lib", "2", files={"lib/2": b""})
+        (layer,) = build(new, package("app", Depends="lib (>= 2)")).layers("app", base=base)
+        assert layer.removed == ("lib/1.real",)
+
     def test_packages_that_a_lower_layer_has_of_a_rootfs(self, build, base, tmp_path):
         """They are in the database of the image, as those of the base are."""
         for path, entry in base.entries.items():
@@ -439,6 +617,90 @@ class TestConffiles:
         _, layer = build(self.APP).layers(self.host(tmp_path, "new\n"), "app")
         assert "etc/app.conf.dpkg-dist" not in layer.entries
 
+    def test_one_that_is_kept_is_the_packages_own(self, build, tmp_path):
+        bad = package("bad", files={"etc/app.conf": b""})
+        with pytest.raises(InputError, match=r"^/etc/app\.conf is in bad 1\.0 and in app 1\.0, which lies below"):
+            build(self.APP, bad).layers(self.host(tmp_path, "mine\n"), "app", "bad")
+
+    def test_a_link_somebody_made_is_kept(self, build, tmp_path):
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/app.conf").symlink_to("other.conf")
+        (tmp_path / "etc/other.conf").write_text("mine\n")
+        host = HostLayer("site", (HostCopy(str(tmp_path / "etc"), "/etc", "etc"),))
+        _, layer = build(self.APP).layers(host, "app")
+        assert own(layer) == {"etc", "etc/app.conf.dpkg-dist"}
+        (tmp_path / "etc/other.conf").write_text("new\n")
+        _, layer = build(self.APP).layers(host, "app")
+        assert own(layer) == set()
+
+    def test_one_that_another_package_takes_over(self, build):
+        other = package(
+            "other", files={"etc/app.conf": b"other\n"}, scripts={"conffiles": "/etc/app.conf\n"}, Replaces="app"
+        )
+        _, second = build(self.APP, other).layers("app", "other")
+        assert second.text("etc/app.conf") == "other\n"
+        assert "etc/app.conf.dpkg-dist" not in second.entries
+
+    @pytest.mark.parametrize(
+        ("there", "new", "expected"),
+        [
+            ("old\n", "new\n", {"etc/app.conf": "new\n"}),
+            ("mine\n", "new\n", {"etc/app.conf": "mine\n", "etc/app.conf.dpkg-dist": "new\n"}),
+            ("mine\n", "old\n", {"etc/app.conf": "mine\n"}),
+            ("new\n", "new\n", {"etc/app.conf": "new\n"}),
+            (None, "new\n", {"etc/app.conf.dpkg-dist": "new\n"}),
+            (None, "old\n", {}),
+        ],
+    )
+    def test_an_upgrade_leaves_what_somebody_changed_or_removed(self, build, there, new, expected):
+        base = self.installed(build)
+        if there is None:
+            base.drop(["etc/app.conf"])
+        else:
+            entry = base.entries["etc/app.conf"]
+            base.put("etc/app.conf", entry._replace(mode=0o600, size=len(there), content=Literal(there.encode())))
+        made = build(*self.newer({"etc/app.conf": new.encode()}, "/etc/app.conf\n"))
+        made.layers("needs", base=base)
+        entries = {path: made.tree.entries[path] for path in made.tree.entries if path.startswith("etc/")}
+        assert {path: entry.content.data.decode() for path, entry in entries.items()} == expected
+        if there is not None:
+            assert {entry.mode for entry in entries.values()} == {0o600}
+
+    def installed(self, build) -> Tree:
+        old = package("app", "0.9", files={"etc/app.conf": b"old\n"}, scripts={"conffiles": "/etc/app.conf\n"})
+        made = build(old)
+        made.layers("app")
+        return made.tree
+
+    def newer(self, files: dict[str, bytes], conffiles: str = "") -> list[Made]:
+        scripts = {"conffiles": conffiles} if conffiles else {}
+        return [package("app", "1", files=files, scripts=scripts), package("needs", Depends="app (>= 1)")]
+
+    def test_one_that_is_an_ordinary_file_now(self, build):
+        base = self.installed(build)
+        (layer,) = build(*self.newer({"etc/app.conf": b"new\n"})).layers("needs", base=base)
+        assert layer.text("etc/app.conf") == "new\n"
+        assert "Conffiles" not in layer.text(DPKG + "status")
+
+    def test_one_that_the_new_version_lacks_may_be_another_packages(self, build):
+        base = self.installed(build)
+        other = package("other", files={"etc/app.conf": b"new\n"}, scripts={"conffiles": "/etc/app.conf\n"})
+        first, second = build(*self.newer({}), other).layers("needs", "other", base=base)
+        assert first.text(DPKG + "info/app.list") == "/.\n/etc/app.conf\n"
+        assert second.text("etc/app.conf") == "new\n"
+
+    def test_of_a_package_that_was_removed(self, build):
+        """Its configuration is anyone's, and known when it comes back."""
+        base = self.installed(build)
+        status = base.entries[DPKG + "status"]
+        text = status.content.data.replace(b"install ok installed", b"deinstall ok config-files")
+        base.put(DPKG + "status", status._replace(size=len(text), content=Literal(text)))
+        (layer,) = build(self.APP).layers("app", base=base)
+        assert layer.text("etc/app.conf") == "new\n"
+        assert layer.text(DPKG + "status").count("Package: ") == 1
+        (layer,) = build(package("other", files={"etc/app.conf": b"other\n"})).layers("other", base=base)
+        assert layer.text("etc/app.conf") == "other\n"
+
     def test_the_database_has_their_sums(self, build):
         (layer,) = build(self.APP).layers("app")
         assert "\n /etc/app.conf 9cd599a3523898e6a12e13ec787da50a\n" in layer.text(DPKG + "status")
@@ -475,6 +737,43 @@ class TestDatabase:
         assert one.entries == same.entries
         assert one.text(DPKG + "status.d/one").startswith("Package: one\n")
 
+    @pytest.mark.parametrize("database", ["status.d", "remove", "top"])
+    def test_times_of_directories_below_do_not_count(self, build, database):
+        below = package("below", files=[folder("./", mtime=1), folder("./opt/", mtime=2), folder("./var/", mtime=3)])
+        made = build(below, package("one", files=[file("./opt/one/f"), file("./opt/g")]))
+        _, one, *_ = made.layers("below", "one", database=database, epoch=7)
+        (same, *_) = made.layers("one", database=database, epoch=7)
+        assert list(one.entries.items()) == list(same.entries.items())
+
+    def test_top_after_another_package_took_a_file_over(self, build):
+        taker = package("taker", files={"f": b"t"}, Replaces="one")
+        *_, top = build(package("one", files={"f": b"1", "g": b""}), taker).layers("one", "taker", database="top")
+        assert top.text(DPKG + "info/one.list") == "/.\n/g\n"
+        assert top.text(DPKG + "info/one.md5sums").split()[1] == "g"
+
+    def test_top_lets_go_of_the_bytes(self, build, monkeypatch):
+        made = build(self.ONE, self.TWO)
+        monkeypatch.setattr(Payload, "_read_again", lambda _: pytest.fail("read twice"))
+        *_, top = made.layers("one", "two", database="top")
+        assert re.fullmatch("[0-9a-f]{32}  f\n", top.text(DPKG + "info/one.md5sums"))
+
+    @pytest.mark.parametrize("database", ["keep", "top", "status.d", "remove"])
+    def test_a_layer_that_installs_nothing(self, build, database):
+        made = build(self.ONE, self.TWO)
+        _, nothing, *_ = made.layers("one", "one", "two", database=database)
+        *_, last = made.layers("one", base=made.tree, database=database)
+        assert nothing.left_out == last.left_out == "it changes nothing"
+
+    @pytest.mark.parametrize("below", ["keep", "status.d"])
+    @pytest.mark.parametrize("database", ["keep", "top", "status.d"])
+    def test_on_a_base_of_every_form(self, build, below, database):
+        made = build(self.ONE, self.TWO)
+        made.layers("one", database=below)
+        made.layers("two", base=made.tree, database=database)
+        found = dpkg.read(made.tree)
+        assert sorted(one.name for one in found) == ["one", "two"]
+        assert {dpkg.files_of(made.tree, one) for one in found} == {("f",), ("g",)}
+
     def test_the_packages_of_an_ipk_feed_are_opkgs(self, build):
         (layer,) = build(package("one", arch="core2-64", kind="ipk", files={"f": b"1"}), index="Packages.gz").layers(
             "one"
@@ -492,3 +791,67 @@ class TestDatabase:
         second, first = build(vi, vim).layers("vim", "busybox")
         assert second.entries["usr/bin/vi"].target == "/usr/bin/vim"
         assert "usr/bin/vi" not in first.entries
+
+
+class TestHostile:
+    """One clear error each, or the right result."""
+
+    def test_the_database_of_a_package(self, build):
+        files = {DPKG + "status": b"Package: no\n\n", DPKG + "info/a.list": b"/no\n", DPKG + "info/no.list": b"/no\n"}
+        made = build(package("a", files=files), package("b"))
+        first, second = made.layers("a", "b")
+        for layer in (first, second):
+            assert "Package: no" not in layer.text(DPKG + "status")
+        assert first.text(DPKG + "info/a.list").startswith("/.\n/var\n")
+        with pytest.raises(InputError, match=r"^/var/lib/dpkg/status: line 1: "):
+            made.layers("a", "b", database="status.d")
+
+    @pytest.mark.parametrize(
+        "what", [folder("./var/lib/dpkg/status/"), file("./var/lib/dpkg"), symlink("./var", "var")]
+    )
+    def test_something_in_the_way_of_the_database(self, build, what):
+        with pytest.raises(InputError, match=r"^/var/lib/dpkg/[^ ]*: can not be written, as a \w+ is in the way"):
+            build(package("a", files=[what])).layers("a")
+
+    def test_the_database_behind_a_link(self, build):
+        made = build(package("a", files=[symlink("./var/lib/dpkg", "/tmp/../../x")]), package("b"))
+        first, second = made.layers("a", "b")
+        assert "Package: a" in first.text("x/status")
+        assert "Package: b" in second.text("x/status")
+
+    @pytest.mark.parametrize(
+        "what",
+        [
+            symlink("./etc/passwd", "passwd"),
+            Member("./etc/passwd", kind=tarfile.CHRTYPE, device=(1, 3)),
+            folder("./etc/passwd/"),
+            file("./etc"),
+        ],
+    )
+    def test_accounts_that_can_not_be_written(self, build, what):
+        declared = Accounts((User("shop", 70, "", "/nonexistent", "/usr/sbin/nologin"),), ())
+        made = build(package("a", files=[what, Owned("./f", b"", uid=9, user="shop")]))
+        with pytest.raises(InputError, match=r"^/etc(/passwd)? is a \w+: OCI_IMAGE_ACCOUNTS needs a \w+ there"):
+            made.layers("a", accounts=declared)
+        (layer,) = made.layers("a")
+        assert layer.entries["f"].uid == 9
+
+    def test_accounts_behind_a_link_out_of_the_root(self, build):
+        declared = Accounts((User("shop", 70, "", "/nonexistent", "/usr/sbin/nologin"),), ())
+        (layer,) = build(package("a", files=[symlink("./etc/passwd", "../../../tmp/passwd")])).layers(
+            "a", accounts=declared
+        )
+        assert "shop:x:70:70" in layer.text("tmp/passwd")
+
+    def test_an_alternative_below_a_file(self, build):
+        bad = package("a", kind="ipk", files={"bin/a": b""}, Alternatives="1:/bin/a/b:/bin/a")
+        with pytest.raises(InputError, match=r"^/bin/a/b: is an alternative, but /bin/a is a file"):
+            build(bad).layers("a")
+
+    def test_a_new_version_of_a_file_where_a_directory_is(self, build, tmp_path):
+        (tmp_path / "etc/a.dpkg-dist/d").mkdir(parents=True)
+        (tmp_path / "etc/a").write_text("mine\n")
+        host = HostLayer("site", (HostCopy(str(tmp_path / "etc"), "/etc", "etc"),))
+        made = build(package("a", files={"etc/a": b"new\n"}, scripts={"conffiles": "/etc/a\n"}))
+        with pytest.raises(InputError, match=r"^a 1\.0: /etc/a is a file, where there is a directory with files"):
+            made.layers(host, "a")
