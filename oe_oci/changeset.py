@@ -7,7 +7,6 @@ what overlay-based runtimes do. Must not know where layers are stored.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .content import Content
@@ -83,10 +82,7 @@ def _entry(archive: Archive, member: Member, locate: Locate | None) -> Entry:
     entry = member.entry._replace(xattrs=content_xattrs(member.entry.xattrs))
     if entry.kind != FILE or locate is None:
         return entry
-    state = hashlib.sha256()
-    for piece in archive.data():
-        state.update(piece)
-    return entry._replace(content=locate(member.offset, entry.size, state.hexdigest()))
+    return entry._replace(content=locate(member.offset, entry.size, archive.digest()))
 
 
 def _link(entries: dict[str, Entry], member: Member, where: str, lower: Tree) -> None:

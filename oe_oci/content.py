@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import struct
 from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol, Union
 
 from .errors import InputError, ToolError
@@ -17,14 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE = 1 << 20
+_STAMP = struct.Struct("<5Q")
+_MASK = (1 << 64) - 1
 
 
 class Region(NamedTuple):
-    """`size` bytes of a file from `offset` on: a whole file of a rootfs, or a member of an uncompressed archive."""
+    """`size` bytes of a file from `offset` on: a whole file of a rootfs, or a member of an uncompressed archive.
+
+    `stamp` is the file's, empty where its bytes are not worth knowing in a later build.
+    """
 
     path: bytes
     offset: int
     size: int
+    stamp: bytes = b""
+
+
+def stamp_of(facts: os.stat_result) -> bytes:
+    """What tells a file's present content from any other on this machine, as far as the file system can: its stamp.
+
+    Device, inode, size, and the times of the last change of the content and of the inode, in nanoseconds.
+    """
+    numbers = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return _STAMP.pack(*(number & _MASK for number in numbers))
+
+
+def changed_at(stamp: bytes) -> int:
+    """When the inode of a file last changed, as its stamp has it, in nanoseconds since 1970."""
+    return int(_STAMP.unpack(stamp)[4])
 
 
 class Literal(NamedTuple):
@@ -38,9 +59,10 @@ class Literal(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A file inside a compressed layer: known by its digest, read by unpacking the layer it lies in.
+    """A file inside a compressed archive: known by its digest, read by unpacking the archive it lies in.
 
-    `unpack` returns the path of a file that holds the whole uncompressed layer; called only when bytes are needed.
+    `digest` is its SHA-256 in hexadecimal. `unpack` returns the path of a file that holds the whole uncompressed
+    archive; called only when bytes are needed.
     """
 
     unpack: Callable[[], bytes]
@@ -57,11 +79,12 @@ class Holder(Protocol):
 
 
 class Part(NamedTuple):
-    """A part of the bytes that `holder` holds: a member of a package's payload."""
+    """A part of the bytes that `holder` holds: a member of a package's payload; `digest` as of `Stored`."""
 
     holder: Holder
     offset: int
     size: int
+    digest: str
 
 
 Content = Union[Region, Literal, Stored, Part]
@@ -160,8 +183,8 @@ def pieces(content: Content) -> Iterator[memoryview]:
 
 
 def content_digest(content: Content) -> str:
-    """SHA-256 of the bytes, in hexadecimal; known without reading where a layer was read before."""
-    if isinstance(content, Stored):
+    """SHA-256 of the bytes, in hexadecimal; known without reading where an archive was read before."""
+    if isinstance(content, (Stored, Part)):
         return content.digest
     state = hashlib.sha256()
     for piece in pieces(content):

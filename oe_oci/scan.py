@@ -14,7 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Callable
 
 from .changeset import content_xattrs
-from .content import Region, unreadable
+from .content import Region, stamp_of, unreadable
 from .errors import InputError
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, encode, join
 
@@ -111,7 +111,7 @@ class Directory:
             target=_target(name) if kind == SYMLINK else "",
             device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
             xattrs=self._xattrs(name),
-            content=Region(name, 0, facts.st_size) if kind == FILE else None,
+            content=Region(name, 0, facts.st_size, stamp_of(facts)) if kind == FILE else None,
             inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
         )
 

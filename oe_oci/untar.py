@@ -7,6 +7,7 @@ raises. Shares no code with the writer. Follows POSIX pax (ustar and extended he
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,6 +83,13 @@ class Archive:
                 raise self._fault("ends in the middle of a file")
             self._left -= len(piece)
             yield piece
+
+    def digest(self) -> str:
+        """The SHA-256 of the current member's bytes, in hexadecimal."""
+        state = hashlib.sha256()
+        for piece in self.data():
+            state.update(piece)
+        return state.hexdigest()
 
     def _fault(self, message: str) -> InputError:
         return InputError(f"{self._where}: damaged tar archive: {message} (at byte {self._stream.position})")

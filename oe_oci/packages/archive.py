@@ -320,8 +320,9 @@ class _Members:
         self._where = f"{self._where}: {name}"
         plain = decompress.decompress(data, _SUFFIXES[name[len(_DATA) :]], self._where, limit=limit)
         with contextlib.closing(self._kept(plain)) as pieces:
-            for member in Archive(PieceStream(pieces), self._where, whole=True):
-                self._add(member)
+            archive = Archive(PieceStream(pieces), self._where, whole=True)
+            for member in archive:
+                self._add(member, archive)
 
     def _kept(self, plain: Iterator[bytes]) -> Generator[bytes, None, None]:
         total = 0
@@ -333,7 +334,7 @@ class _Members:
             self._payload.write(piece)
             yield piece
 
-    def _add(self, member: Member) -> None:
+    def _add(self, member: Member, archive: Archive) -> None:
         path = member.path
         if len(self.found) == _MEMBERS:
             raise InputError(f"{self._where}: has more than {_MEMBERS} members")
@@ -350,7 +351,7 @@ class _Members:
         self._occupy(path)
         if path in self._occupied and (entry.kind != DIRECTORY or member.hardlink is not None):
             raise self._fault(path, "is no directory, but something lies in it")
-        made = self._complete(member) if member.hardlink is None else self._linked(member, member.hardlink)
+        made = self._complete(member, archive) if member.hardlink is None else self._linked(member, member.hardlink)
         self._numbers[path] = len(self.found)
         self.found.append(made)
 
@@ -367,11 +368,11 @@ class _Members:
             self._weigh(len(up))
             self._occupied.add(up)
 
-    def _complete(self, member: Member) -> Member:
+    def _complete(self, member: Member, archive: Archive) -> Member:
         entry = member.entry._replace(xattrs=content_xattrs(member.entry.xattrs))
         if entry.kind == FILE:
             self._content += entry.size + -entry.size % BLOCK
-            entry = entry._replace(content=Part(self._payload, member.offset, entry.size))
+            entry = entry._replace(content=Part(self._payload, member.offset, entry.size, archive.digest()))
         return member._replace(entry=entry)
 
     def _linked(self, member: Member, hardlink: str) -> Member:

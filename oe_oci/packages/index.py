@@ -7,15 +7,13 @@ Must not know which packages are taken.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import os
 import re
-import tempfile
 from typing import TYPE_CHECKING, Any
 
-from .. import decompress
+from .. import decompress, kept
 from ..errors import InputError, ToolError
 from ..stream import PieceStream
 from ..tree import decode
@@ -143,33 +141,15 @@ def read_index(path: str, *, remember: str | None, limit: int | None) -> Index:
 
 def recall(folder: str, key: str) -> list[bytes] | None:
     """The records kept under a key; None where there are none, or what is there is not as `keep` wrote it."""
-    path, head = os.path.join(folder, f"packages-{key}"), _head(key)
-    with contextlib.suppress(OSError):
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            begun, rest = file.read(len(head)), file.read()
-        digest = hashlib.sha256(begun)
-        digest.update(memoryview(rest)[:-64])
-        *records, stated = rest.split(_BETWEEN)
-        whole = begun == head and stated == digest.hexdigest().encode()
-        if whole and all(one.count(b"\0") == len(_FIELDS) - 1 for one in records):
-            return records
-    return None
+    body = kept.recall(os.path.join(folder, f"packages-{key}"), _head(key))
+    *records, _ = (b"" if body is None else body).split(_BETWEEN)
+    whole = body is not None and all(one.count(b"\0") == len(_FIELDS) - 1 for one in records)
+    return records if whole else None
 
 
 def keep(folder: str, key: str, records: Iterable[bytes]) -> None:
     """Keep records under a key; a folder that can not be written is no error."""
-    digest = hashlib.sha256(_head(key))
-    body = _BETWEEN.join([*records, b""])
-    digest.update(body)
-    with contextlib.suppress(OSError):
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".packages-", delete=False) as file:
-            try:
-                file.writelines([_head(key), body, digest.hexdigest().encode()])
-                file.close()
-                os.replace(file.name, os.path.join(folder, f"packages-{key}"))
-            except OSError:
-                os.unlink(file.name)
+    kept.keep(os.path.join(folder, f"packages-{key}"), _head(key), _BETWEEN.join([*records, b""]))
 
 
 def _head(key: str) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 from support.layouts import file
 from support.packages import Made, package
 
-from oe_oci.content import content_digest
+from oe_oci.content import content_digest, pieces
 from oe_oci.errors import InputError, ToolError
 from oe_oci.packages import payload as subject
 from oe_oci.packages.package import Package
@@ -55,7 +55,12 @@ def folder(tmp_path):
 
 
 def digests(contents) -> list[str]:
-    return [content_digest(m.entry.content) for each in contents for m in each.members if m.entry.content is not None]
+    """Those of the bytes as they are read, which are the ones known without reading them."""
+    found = []
+    for content in (m.entry.content for each in contents for m in each.members if m.entry.content is not None):
+        found.append(hashlib.sha256(b"".join(map(bytes, pieces(content)))).hexdigest())
+        assert content_digest(content) == found[-1]
+    return found
 
 
 EXPECTED = [hashlib.sha256(data_of(n)).hexdigest() for n in range(len(SIZES))]
