@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from .config import Accounts, Group, User
-from .content import Literal, content_digest, pieces
+from .content import Literal, pieces
 from .errors import ConfigError, Fault, InputError, nearest
 from .populate import Wanted
 from .tree import DIRECTORY, FILE, Entry, Overlay, ancestors, decode, encode, resolve, shown
@@ -18,6 +18,7 @@ from .tree import DIRECTORY, FILE, Entry, Overlay, ancestors, decode, encode, re
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from .delta import SameContent
     from .tree import Lookup, Tree
 
 _VARIABLE = "OCI_IMAGE_ACCOUNTS"
@@ -60,26 +61,33 @@ def read_names(lookup: Lookup, declared: Accounts | None = None) -> Names:
 
 
 def add_accounts(
-    accounts: Accounts, wanted: Wanted, lower: Tree, *, last: bool, epoch: int, asked: Owners | None = None
+    accounts: Accounts,
+    wanted: Wanted,
+    lower: Tree,
+    same_content: SameContent,
+    *,
+    asked: Owners | None,
+    epoch: int,
 ) -> Wanted:
     """What a layer wants, with the accounts it is the first to need in its account files.
 
-    A layer needs an account that owns something it adds or changes, or that is among those `asked` for. The last one
-    gets all that is still missing. A layer that replaces an account file keeps the declared accounts of the one below.
-    Files are those that links lead to; one that is absent is made, but `etc/gshadow` is not. The time is `epoch`.
+    A layer needs an account that owns something it adds or changes, or that is among those `asked` for. The last one,
+    for which `asked` is None, gets all that is still missing. A layer that replaces an account file keeps the declared
+    accounts of the one below. Files are those that links lead to; one that is absent is made, but `etc/gshadow` is not.
+    The time is `epoch`.
 
     Raises:
         ConfigError: the image has another account of that name or number, or lacks a group or member; lists every one.
         InputError: an account file is no regular file, or far too large.
         ToolError: a file can not be read.
     """
-    due = accounts if last else _due(accounts, wanted, lower, asked or Owners())
+    due = accounts if asked is None else _due(accounts, wanted, lower, same_content, asked)
     if not due.users and not due.groups:
         return wanted
     upper = _Upper(lower, dict(wanted.entries), wanted.removed)
     files = _Files(upper)
     files.add(due, accounts)
-    if last:
+    if asked is None:
         files.check_members(accounts)
     if files.faults:
         raise ConfigError(files.faults)
@@ -88,12 +96,12 @@ def add_accounts(
     return Wanted(upper.entries, tuple(sorted(upper.removed)))
 
 
-def _due(accounts: Accounts, wanted: Wanted, lower: Tree, asked: Owners) -> Accounts:
+def _due(accounts: Accounts, wanted: Wanted, lower: Tree, same_content: SameContent, asked: Owners) -> Accounts:
     """The accounts a layer needs: a user brings its group, and the groups it is a declared member of."""
     if not accounts.users and not accounts.groups:
         return accounts
     below = read_names(lower)
-    uids, gids = _owners(accounts, wanted, lower)
+    uids, gids = _owners(accounts, wanted, lower, same_content)
     own = {group.name for group in accounts.own_groups if group.gid in gids or group.name in asked.groups}
     users = tuple(
         user
@@ -114,25 +122,25 @@ def _due(accounts: Accounts, wanted: Wanted, lower: Tree, asked: Owners) -> Acco
     return Accounts(users, groups)
 
 
-def _owners(accounts: Accounts, wanted: Wanted, lower: Tree) -> tuple[set[int], set[int]]:
+def _owners(accounts: Accounts, wanted: Wanted, lower: Tree, same_content: SameContent) -> tuple[set[int], set[int]]:
     """The numbers of declared users and of groups that own something the layer adds or changes."""
     uids = {user.uid for user in accounts.users}
     gids = {group.gid for group in (*accounts.groups, *accounts.own_groups)}
     more_uids, more_gids = set(uids), set(gids)
     for path, entry in wanted.entries.items():
-        if (entry.uid in more_uids or entry.gid in more_gids) and _changes(lower.entry(path), entry):
+        if (entry.uid in more_uids or entry.gid in more_gids) and _changes(lower.entry(path), entry, same_content):
             more_uids.discard(entry.uid)
             more_gids.discard(entry.gid)
     return uids - more_uids, gids - more_gids
 
 
-def _changes(below: Entry | None, entry: Entry) -> bool:
+def _changes(below: Entry | None, entry: Entry, same_content: SameContent) -> bool:
     """Whether an entry will be in the layer: as in the delta, times do not count."""
     if below is None or _facts(below) != _facts(entry):
         return True
     if below.content is None or entry.content is None:
         return below.content is not entry.content
-    return below.content != entry.content and content_digest(below.content) != content_digest(entry.content)
+    return below.content != entry.content and not same_content(below.content, entry.content)
 
 
 def _facts(entry: Entry) -> Entry:

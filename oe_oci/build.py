@@ -8,16 +8,17 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from .cache import open_cache
 from .compress import Method, choose
 from .config import Compression, Config, HostLayer
 from .inputs import Options, open_inputs
 from .labels import automatic
-from .layer import write_layer
+from .layer import members, write_layer
 from .memory import open_memory
 from .oci.image import Added, NewImage, make_docker_manifest, make_image, make_index
 from .oci.spec import LAYOUT_FILE
 from .outputs import check_place, layout_output, publish, write_archives, write_documents
-from .plan import PlannedLayer, plan_layers
+from .plan import plan_layers
 from .report import BuildReport, LayerReport
 from .revision import find_revision
 from .staging import staging
@@ -25,6 +26,9 @@ from .staging import staging
 if TYPE_CHECKING:
     from .archive import ArchiveFacts
     from .base import Base
+    from .layer import LayerBlob, Seen
+    from .memory import Memory
+    from .plan import PlannedLayer
 
 _ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}
 
@@ -39,15 +43,14 @@ def build(config: Config, options: Options) -> BuildReport:
     """
     method, for_archives = choose(config.compression), archive_method(config)
     check_place(config.deploy_dir, config.names)
-    with staging(config.deploy_dir, config.names.base) as stage:
+    with (
+        staging(config.deploy_dir, config.names.base) as stage,
+        open_memory(config, paranoid=options.paranoid) as memory,
+    ):
         layout = os.path.join(stage, "layout")
-        os.makedirs(os.path.join(layout, "blobs", "sha256"))
-        memory = open_memory(config, paranoid=options.paranoid)
+        writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory)
         with open_inputs(config, options, memory, stage) as (base, inputs):
-            layers = []
-            for planned in plan_layers(config, inputs):
-                options.status(f"layer {planned.spec.name}")
-                layers.append(_write(planned, layout, method, config, options))
+            layers = [writer.write(planned) for planned in plan_layers(config, inputs)]
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
         archives = _archives(stage, image, config, for_archives, options)
@@ -63,23 +66,33 @@ def host_paths(config: Config) -> list[str]:
     return [copy.written for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies]
 
 
-def _write(planned: PlannedLayer, layout: str, method: Method, config: Config, options: Options) -> LayerReport:
-    spec, delta = planned.spec, planned.delta
-    if planned.left_out:
-        left_out = f"left out: {planned.left_out}"
-        return LayerReport(spec.name, spec.kind, 0, 0, 0, None, None, left_out, planned.packages)
-    folder = os.path.join(layout, "blobs", "sha256")
-    blob = write_layer(delta, folder, method, jobs=options.jobs, epoch=config.epoch or 0)
-    return LayerReport(
-        spec.name,
-        spec.kind,
-        delta.changed,
-        len(delta.removed),
-        blob.raw_size,
-        blob.descriptor,
-        blob.diff_id,
-        packages=planned.packages,
-    )
+class _Writer:
+    """Writes planned layers as blobs into a staged layout, those that are kept from earlier builds as they are."""
+
+    def __init__(self, config: Config, options: Options, method: Method, folder: str, memory: Memory) -> None:
+        self._epoch = config.epoch or 0
+        self._options = options
+        self._method = method
+        self._folder = folder
+        self._cache = open_cache(config, method.identity, memory.digests)
+        os.makedirs(folder)
+
+    def write(self, planned: PlannedLayer) -> LayerReport:
+        spec, delta = planned.spec, planned.delta
+        self._options.status(f"layer {spec.name}")
+        report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
+        if planned.left_out:
+            return report._replace(changed=0, removed=0, note=f"left out: {planned.left_out}")
+        found = list(members(delta, self._epoch))
+
+        def write(seen: Seen | None = None) -> LayerBlob:
+            return write_layer(found, self._folder, self._method, jobs=self._options.jobs, seen=seen)
+
+        if self._cache is None:
+            blob, verdict = write(), None
+        else:
+            blob, verdict = self._cache.fetch(self._cache.subject(planned, found), self._folder, write)
+        return report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
 
 
 def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Method) -> tuple[BuildReport, NewImage]:

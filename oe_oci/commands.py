@@ -48,7 +48,7 @@ def build(arguments: Namespace) -> int:
         LOG.warning("files of this host go into the image, which is then not the build's alone: %s", ", ".join(sources))
     with _places(variables):
         report = run_build(config, _options(arguments))
-    _print(arguments, report.to_json(), build_text(report, config.deploy_dir))
+    _print(arguments, report.to_json(cache=True), build_text(report, config.deploy_dir))
     return 0
 
 

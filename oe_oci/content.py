@@ -25,13 +25,15 @@ _MASK = (1 << 64) - 1
 class Region(NamedTuple):
     """`size` bytes of a file from `offset` on: a whole file of a rootfs, or a member of an uncompressed archive.
 
-    `stamp` is the file's, empty where its bytes are not worth knowing in a later build.
+    `stamp` is the file's, empty where its bytes are not worth knowing in a later build; `digest` is the SHA-256 of the
+    bytes where that is known without reading them.
     """
 
     path: bytes
     offset: int
     size: int
     stamp: bytes = b""
+    digest: bytes = b""
 
 
 def stamp_of(facts: os.stat_result) -> bytes:
@@ -39,13 +41,13 @@ def stamp_of(facts: os.stat_result) -> bytes:
 
     Device, inode, size, and the times of the last change of the content and of the inode, in nanoseconds.
     """
-    numbers = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    return _STAMP.pack(*(number & _MASK for number in numbers))
+    changed = facts.st_mtime_ns & _MASK, facts.st_ctime_ns & _MASK  # either can be before 1970
+    return _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_size, *changed)
 
 
 def changed_at(stamp: bytes) -> int:
     """When the inode of a file last changed, as its stamp has it, in nanoseconds since 1970."""
-    return int(_STAMP.unpack(stamp)[4])
+    return int.from_bytes(stamp[32:40], "little")
 
 
 class Literal(NamedTuple):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     from .content import Content
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
-_RECORD = struct.Struct("48s32s")  # stamp and offset, digest
+_KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
+_NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
-_EMPTY = hashlib.sha256()
+_EMPTY = hashlib.sha256().digest()
 
 
 class Digests:
@@ -36,68 +36,95 @@ class Digests:
 
     def __init__(self, path: str | None = None, *, paranoid: bool = False, began: int | None = None) -> None:
         self._path = path if path is not None and _machine() else None
-        self._began = time.time_ns() if began is None else began
-        self._known = {} if self._path is None or paranoid else _load(self._path)
+        self._latest = (time.time_ns() if began is None else began) - _RESOLUTION
+        body = None if self._path is None or paranoid else kept.recall(self._path, _head())
+        self._kept = body if body is not None and len(body) % _RECORD == 0 else b""
+        self._next = 0  # where in what is kept the record lies that will be asked for next, if all is as it was
+        self._index: dict[bytes, int] | None = None
+        self._seen = bytearray()  # what this build keeps
         self._found: dict[bytes | Content, bytes] = {}
 
-    def __call__(self, content: Content) -> str:
-        """The SHA-256 of a content's bytes, in hexadecimal; they are read where it is not known.
+    def __call__(self, content: Content) -> bytes:
+        """The SHA-256 of a content's bytes; they are read where it is not known.
 
         Raises:
             InputError, ToolError: they can not be read.
         """
         known = self.known(content)
-        if known is None:
-            known = content_digest(content)
+        if not known:
+            known = bytes.fromhex(content_digest(content))
             self.learn(content, known)
         return known
 
-    def known(self, content: Content) -> str | None:
-        """The SHA-256 of a content's bytes where it is known without reading them."""
+    def known(self, content: Content) -> bytes:
+        """The SHA-256 of a content's bytes, empty where they would have to be read for it."""
         if not isinstance(content, Region):
-            return content_digest(content)
+            return bytes.fromhex(content_digest(content))
         if not content.size:
-            return _EMPTY.hexdigest()
+            return _EMPTY
+        if content.digest:
+            return content.digest
         key = _key(content)
-        found = self._found.get(key)
-        if found is None and isinstance(key, bytes):
-            found = self._known.get(key)
-            if found is not None:
-                self._found[key] = found
-        return None if found is None else found.hex()
+        if key not in self._found and isinstance(key, bytes):
+            digest = self._recall(key)
+            if digest:
+                self._found[key] = digest
+        return self._found.get(key, b"")
 
-    def learn(self, content: Content, digest: str) -> None:
+    def learn(self, content: Content, digest: bytes) -> None:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
-        if isinstance(content, Region) and content.size:
-            self._found[_key(content)] = bytes.fromhex(digest)
+        if isinstance(content, Region) and content.size and not content.digest:
+            key = _key(content)
+            self._found[key] = digest
+            if isinstance(key, bytes):
+                self._keep(key, digest)
+
+    def stamped(self, path: bytes, facts: os.stat_result) -> Region:
+        """A whole file, with the digest of its bytes where that is known."""
+        stamp = stamp_of(facts)
+        return Region(path, 0, facts.st_size, stamp, self._recall(stamp + bytes(8)) if self._kept else b"")
 
     def file(self, path: str) -> Region:
-        """A whole file, links followed, whose digest may be known.
+        """The same of a file that links may lead to.
 
         Raises:
             OSError: there is none.
         """
         path = os.path.realpath(path)
-        facts = os.stat(path)
-        return Region(os.fsencode(path), 0, facts.st_size, stamp_of(facts))
+        return self.stamped(os.fsencode(path), os.stat(path))
 
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
-        if self._path is None:
-            return
-        latest = self._began - _RESOLUTION
-        found = {k: d for k, d in self._found.items() if isinstance(k, bytes) and changed_at(k[:-8]) < latest}
-        if found != self._known:
-            kept.keep(self._path, _head(), b"".join(_RECORD.pack(*item) for item in found.items()))
+        if self._path is not None and self._seen != self._kept:
+            kept.keep(self._path, _head(), bytes(self._seen))
+
+    def _recall(self, key: bytes) -> bytes:
+        """The digest kept under a key. Keys are asked for in the order they were kept in, or nearly so."""
+        place = self._next
+        if self._kept[place : place + _KEY] != key:
+            place = self._kept.find(key, place, place + _NEAR)
+            if place < 0 or place % _RECORD:
+                place = self._places().get(key, -1)
+                if place < 0:
+                    return b""
+        self._next = place + _RECORD
+        digest = self._kept[place + _KEY : place + _RECORD]
+        self._keep(key, digest)
+        return digest
+
+    def _places(self) -> dict[bytes, int]:
+        if self._index is None:
+            self._index = {self._kept[at : at + _KEY]: at for at in range(0, len(self._kept), _RECORD)}
+        return self._index
+
+    def _keep(self, key: bytes, digest: bytes) -> None:
+        if changed_at(key) < self._latest:
+            self._seen += key
+            self._seen += digest
 
 
 def _key(region: Region) -> bytes | Content:
     return region.stamp + region.offset.to_bytes(8, "little") if region.stamp else region
-
-
-def _load(path: str) -> dict[bytes, bytes]:
-    body = kept.recall(path, _head()) or b""
-    return dict(_RECORD.iter_unpack(body)) if len(body) % _RECORD.size == 0 else {}
 
 
 def _head() -> bytes:

@@ -64,13 +64,15 @@ def open_inputs(
         if needs_rootfs(config):
             assert config.rootfs is not None
             options.status("rootfs")
-            rootfs = stack.enter_context(open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage))
+            rootfs = stack.enter_context(
+                open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage, digests=memory.digests)
+            )
         installer = None
         if needs_packages(config):
             options.status("feeds")
             payloads = stack.enter_context(Payloads(stage))
             installer = _installer(config, options, memory, base, payloads)
-        yield base, Inputs(base.tree, rootfs, installer)
+        yield base, Inputs(base.tree, rootfs, installer, memory.digests)
 
 
 def _installer(config: Config, options: Options, memory: Memory, base: Base, payloads: Payloads) -> Installer:

@@ -6,22 +6,26 @@ Follows layer.md of the OCI image specification. Must not know caches, manifests
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from . import tar
 from .blob import BlobWriter
 from .changeset import WHITEOUT
+from .content import Content, Part, Stored
 from .errors import ToolError
 from .oci.spec import LAYER, Descriptor, Digest
 from .tree import FILE, Entry, join, order, parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .compress import Method
     from .delta import Delta
+
+Seen = Callable[[Content, bytes], None]
 
 _ENDINGS = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
 
@@ -33,8 +37,15 @@ class LayerBlob(NamedTuple):
     diff_id: Digest
     raw_size: int
 
+    @property
+    def name(self) -> str:
+        """The name of the blob's file in a layout's `blobs/sha256`."""
+        return self.descriptor.digest.hex
+
 
 class Member(NamedTuple):
+    """A member of a layer's tar: `hardlink` is the path of an earlier one that this is another name of."""
+
     path: str
     entry: Entry
     hardlink: str | None
@@ -62,20 +73,23 @@ def _before_siblings(path: str, whiteout: bool) -> str:
     return order(parent(path)) + "\0\0" + path.rpartition("/")[2] if whiteout else order(path)
 
 
-def write_layer(delta: Delta, folder: str, method: Method, *, jobs: int, epoch: int) -> LayerBlob:
-    """Write a delta as a blob into `folder`, a layout's `blobs/sha256`, under its digest's name.
+def write_layer(
+    written: Sequence[Member], folder: str, method: Method, *, jobs: int, seen: Seen | None = None
+) -> LayerBlob:
+    """Write members as a blob into `folder`, a layout's `blobs/sha256`, under its digest's name.
+
+    `seen` is told of each file's content and the SHA-256 of the bytes that were written.
 
     Raises:
         InputError: a file is not as it was scanned.
         ToolError: a file can not be read, or the disk is full.
     """
-    written = list(members(delta, epoch))
     size = len(tar.END) + sum(tar.member_size(*member) for member in written) if method.sized else 0
     try:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix="layer-")
         with open(descriptor, "wb") as file, BlobWriter(file, method, jobs, size) as blob:
             for member in written:
-                tar.write_member(blob, *member)
+                _write_member(blob, member, seen)
             blob.write(tar.END)
             facts = blob.finish()
             os.fchmod(file.fileno(), 0o644)
@@ -88,3 +102,17 @@ def write_layer(delta: Delta, folder: str, method: Method, *, jobs: int, epoch: 
         Digest("sha256", facts.raw_digest),
         facts.raw_size,
     )
+
+
+def _write_member(blob: BlobWriter, member: Member, seen: Seen | None) -> None:
+    content = member.entry.content
+    if seen is None or content is None or member.hardlink is not None:
+        tar.write_member(blob, *member)
+    elif isinstance(content, (Part, Stored)):
+        # Of an archive whose digest is known, and so no other bytes than those that were hashed when it was read.
+        tar.write_member(blob, *member)
+        seen(content, bytes.fromhex(content.digest))
+    else:
+        state = hashlib.sha256()
+        tar.write_member(blob, *member, state=state)
+        seen(content, state.digest())

@@ -7,6 +7,7 @@ know layers.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from .digests import Digests
 from .tree import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .config import Config
 
 
@@ -47,12 +50,21 @@ class Memory:
             kept.keep(os.path.join(self._archives, digest), _head(digest, kind), body)
 
 
-def open_memory(config: Config, *, paranoid: bool = False) -> Memory:
-    """The memory of the builds of one image; with `paranoid` no digest of an earlier one is taken for true."""
+@contextlib.contextmanager
+def open_memory(config: Config, *, paranoid: bool = False) -> Iterator[Memory]:
+    """The memory of the builds of one image; a context manager, at whose end it is kept.
+
+    With `paranoid` no digest of an earlier build is taken for true.
+    """
     if config.cache_dir is None:
-        return Memory()
+        yield Memory()
+        return
     image = hashlib.sha256(encode(f"{config.deploy_dir}\0{config.names.base}")).hexdigest()
-    return Memory(config.cache_dir, Digests(os.path.join(config.cache_dir, "digests", image), paranoid=paranoid))
+    digests = Digests(os.path.join(config.cache_dir, "digests", image), paranoid=paranoid)
+    try:
+        yield Memory(config.cache_dir, digests)
+    finally:
+        digests.save()
 
 
 def _head(digest: str, kind: str) -> bytes:

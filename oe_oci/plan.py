@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from .accounts import add_accounts
+from .accounts import Owners, add_accounts
 from .config import Config, DatabaseLayer, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
-from .content import Content, content_digest
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
 from .populate import (
@@ -29,7 +28,8 @@ from .tree import DIRECTORY, Entry, Source, Tree, decode, encode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .accounts import Owners
+    from .content import Content
+    from .digests import Digests
     from .packages.installer import Installer, LayerPackages
 
 
@@ -46,11 +46,15 @@ class PlannedLayer(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What layers are made of: the base image's tree, the rootfs and the packages where any layer takes of them."""
+    """What layers are made of: the base image's tree, the rootfs and the packages where any layer takes of them.
+
+    `digests` are those of their files.
+    """
 
     base: Tree
     rootfs: Source | None
     installer: Installer | None
+    digests: Digests
 
 
 def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
@@ -68,11 +72,15 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
         # Which every image has: a layer of packages is the same as the lowest one and above others.
         tree.put("", Entry(DIRECTORY, 0o755))
     stack = Stack(tree, inputs.base.entries)
-    same = _Same()
+
+    def same(one: Content, other: Content) -> bool:
+        return inputs.digests(one) == inputs.digests(other)
+
     for number, spec in enumerate(config.layers):
         last = number == len(config.layers) - 1
         wanted, asked, packages = _want(spec, config, inputs, stack)
-        wanted = add_accounts(config.accounts, wanted, tree, last=last, epoch=config.epoch or 0, asked=asked)
+        asked = None if last else asked or Owners()
+        wanted = add_accounts(config.accounts, wanted, tree, same, asked=asked, epoch=config.epoch or 0)
         if last and config.path_rules:
             wanted = apply_rules(config.path_rules, wanted, tree)
         delta = diff(tree, wanted.entries, wanted.removed, same)
@@ -97,7 +105,7 @@ def _want(
     spec: LayerSpec, config: Config, inputs: Inputs, stack: Stack
 ) -> tuple[Wanted, Owners | None, LayerPackages | None]:
     if isinstance(spec, HostLayer):
-        return want_host(spec, stack, config.epoch or 0, config.host_owner), None, None
+        return want_host(spec, stack, config.epoch or 0, config.host_owner, inputs.digests), None, None
     if isinstance(spec, (PackagesLayer, DatabaseLayer)):
         assert inputs.installer is not None
         if isinstance(spec, DatabaseLayer):
@@ -111,12 +119,13 @@ def _want(
 
 
 def check_apart(config: Config) -> None:
-    """Raises ConfigError where outputs would lie in what is packed: each build would take in the one before.
+    """Raises ConfigError where outputs or the cache would lie in what is packed: each build would take in the last one.
 
     Follows links, as the host has them.
     """
-    # As bytes: what a rootfs or a configuration calls a file need not be a name in this host's locale.
-    outputs = os.path.realpath(encode(config.deploy_dir))
+    kept = [("the deploy folder", config.deploy_dir, "set --deploy-dir")]
+    if config.cache_dir is not None:
+        kept.append(("the folder of the cache", config.cache_dir, "set --cache-dir"))
     places = [
         ("OCI_LAYERS", copy.source) for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies
     ]
@@ -125,13 +134,12 @@ def check_apart(config: Config) -> None:
             paths = spec.paths if isinstance(spec, PathsLayer) else ("/",)
             places += [("IMAGE_ROOTFS", os.path.join(config.rootfs, path.strip("/"))) for path in paths]
     faults = [
-        Fault(
-            variable,
-            f"the deploy folder {decode(outputs)} lies in {place}, which goes into the image",
-            "set --deploy-dir",
-        )
+        Fault(variable, f"{what} {decode(inner)} lies in {place}, which goes into the image", hint)
+        for what, folder, hint in kept
+        # As bytes: what a rootfs or a configuration calls a file need not be a name in this host's locale.
+        for inner in [os.path.realpath(encode(folder))]
         for variable, place in dict.fromkeys(places)
-        if os.path.commonpath([outputs, os.path.realpath(encode(place))]) == os.path.realpath(encode(place))
+        if os.path.commonpath([inner, os.path.realpath(encode(place))]) == os.path.realpath(encode(place))
     ]
     if faults:
         raise ConfigError(faults)
@@ -150,18 +158,3 @@ def _missing(spec: LayerSpec, inputs: Inputs) -> list[Fault]:
     if isinstance(spec, PackagesLayer) and inputs.installer is not None:
         return inputs.installer.missing(spec)
     return missing_paths(spec, inputs.rootfs) if isinstance(spec, PathsLayer) and inputs.rootfs is not None else []
-
-
-class _Same:
-    """Compares contents by their digests, each read once."""
-
-    def __init__(self) -> None:
-        self._digests: dict[Content, str] = {}
-
-    def __call__(self, one: Content, other: Content) -> bool:
-        return self._digest(one) == self._digest(other)
-
-    def _digest(self, content: Content) -> str:
-        if content not in self._digests:
-            self._digests[content] = content_digest(content)
-        return self._digests[content]

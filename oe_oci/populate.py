@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .config import HostLayer, PathRule, PathsLayer
+    from .digests import Digests
 
 
 class Wanted(NamedTuple):
@@ -110,11 +111,14 @@ def _missing(layer: PathsLayer, path: str, rootfs: Source, found: Resolved) -> F
     return Fault("OCI_LAYERS", f"layer '{layer.name}': '{path}' is not in the rootfs", hint)
 
 
-def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int] | None) -> Wanted:
+def want_host(
+    layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int] | None, digests: Digests | None = None
+) -> Wanted:
     """Files and directories of the host at their destinations, with the time `epoch`.
 
     Missing directories on the way are made, 0755 and root's. With `owner` None files keep theirs and their modes;
     else a mode says only whether a file is executable, as git has it, so that the umask of a checkout does not matter.
+    `digests` knows some files of earlier builds.
 
     Raises:
         ConfigError: a destination can not be; lists every one.
@@ -122,7 +126,8 @@ def want_host(layer: HostLayer, stack: Stack, epoch: int, owner: tuple[int, int]
     upper = Overlay(stack.tree)
     faults = []
     for copy in layer.copies:
-        source = Directory(copy.source, "host", lambda _mtime: epoch, owner, plain_modes=owner is not None)
+        plain = owner is not None
+        source = Directory(copy.source, "host", lambda _mtime: epoch, owner, plain_modes=plain, digests=digests)
         target = "/".join(part for part in copy.destination.split("/") if part not in ("", "."))
         if copy.destination.endswith("/"):
             target = join(target, os.path.basename(copy.source.rstrip("/")))

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .build import archive_method
+from .cache import open_cache
 from .compress import choose
 from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer
 from .inputs import Options, open_inputs
+from .layer import members
 from .memory import open_memory
 from .oci.image import check_layers
 from .outputs import archive_outputs, layout_output, report_output
@@ -19,13 +21,14 @@ from .plan import plan_layers
 from .tree import shown
 
 if TYPE_CHECKING:
+    from .cache import LayerCache, Verdict
     from .oci.spec import Digest
     from .packages.installer import LayerPackages
     from .plan import PlannedLayer
 
 
 class LayerPreview(NamedTuple):
-    """A layer as it would be; `size` is that of its files in bytes."""
+    """A layer as it would be; `size` is that of its files in bytes, `cache` as in the report."""
 
     name: str
     kind: str
@@ -35,6 +38,7 @@ class LayerPreview(NamedTuple):
     size: int
     note: str
     packages: LayerPackages | None
+    cache: Verdict | None
 
     def to_json(self) -> dict[str, Any]:
         value = {
@@ -46,7 +50,9 @@ class LayerPreview(NamedTuple):
             "size": self.size,
             "note": self.note,
         }
-        return value if self.packages is None else {**value, **self.packages.to_json()}
+        if self.packages is not None:
+            value.update(self.packages.to_json())
+        return value if self.cache is None else {**value, "cache": self.cache.to_json()}
 
 
 class Preview(NamedTuple):
@@ -81,14 +87,18 @@ def preview(config: Config, options: Options) -> Preview:
     outputs = [layout_output(config.names), report_output(config.names)]
     if config.archives:
         outputs += archive_outputs(config.names, archive_method(config).algorithm)
-    memory = open_memory(config, paranoid=options.paranoid)
-    with open_inputs(config, options, memory) as (base, inputs):
-        layers = [_previewed(planned) for planned in plan_layers(config, inputs)]
+    compressor = choose(config.compression).identity
+    with (
+        open_memory(config, paranoid=options.paranoid) as memory,
+        open_inputs(config, options, memory) as (base, inputs),
+    ):
+        cache = open_cache(config, compressor, memory.digests)
+        layers = [_previewed(planned, cache, config.epoch or 0) for planned in plan_layers(config, inputs)]
         below = len(base.image.layers) if base.image else 0
         check_layers(below, sum(not layer.note for layer in layers))
         return Preview(
             config=config,
-            compressor=choose(config.compression).identity,
+            compressor=compressor,
             base=base.image.descriptor.digest if base.image else None,
             base_layers=below,
             layers=tuple(layers),
@@ -96,8 +106,11 @@ def preview(config: Config, options: Options) -> Preview:
         )
 
 
-def _previewed(planned: PlannedLayer) -> LayerPreview:
+def _previewed(planned: PlannedLayer, cache: LayerCache | None, epoch: int) -> LayerPreview:
     spec, delta = planned.spec, planned.delta
+    verdict = None
+    if cache is not None and not planned.left_out:
+        verdict = cache.look(cache.subject(planned, list(members(delta, epoch))))
     return LayerPreview(
         spec.name,
         spec.kind,
@@ -107,6 +120,7 @@ def _previewed(planned: PlannedLayer) -> LayerPreview:
         sum(entry.size for entry in delta.entries.values()),
         f"left out: {planned.left_out}" if planned.left_out else "",
         planned.packages,
+        verdict,
     )
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from .tables import size, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .packages.installer import InstalledPackage, LayerPackages
-    from .preview import Preview
-    from .report import BuildReport
+    from .preview import LayerPreview, Preview
+    from .report import BuildReport, LayerReport
 
 
 def build_text(report: BuildReport, deploy_dir: str) -> str:
@@ -32,7 +34,7 @@ def build_text(report: BuildReport, deploy_dir: str) -> str:
     lines = [f"{report.names.full} ({report.platform}) {report.manifest.digest}"]
     if report.base is not None:
         lines.append(f"on {report.base_layers} layers of the base image {report.base}")
-    lines += ["", table(head, rows), ""]
+    lines += ["", table(head, rows), "", *_cache_text(report.layers)]
     silent = [one.name for layer in report.layers if layer.packages for one in layer.packages.new if one.scripts]
     if silent:
         lines += [f"scripts of {len(silent)} packages did not run: {' '.join(silent)}", ""]
@@ -57,13 +59,25 @@ def plan_text(plan: Preview) -> str:
     lines = [f"{names.full} ({plan.config.platform})"]
     if plan.base is not None:
         lines.append(f"on {plan.base_layers} layers of the base image {plan.base}")
-    lines += ["", table(("LAYER", "TYPE", ">CHANGED", ">REMOVED", ">SIZE", "CONTENT"), rows), ""]
+    lines += [
+        "",
+        table(("LAYER", "TYPE", ">CHANGED", ">REMOVED", ">SIZE", "CONTENT"), rows),
+        "",
+        *_cache_text(plan.layers),
+    ]
     for layer in plan.layers:
         if layer.packages is not None:
             lines += _packages_text(layer.name, layer.packages)
     lines.append("compressor: " + " ".join(f"{key} {value}" for key, value in plan.compressor.items()))
     lines.append("outputs: " + " ".join(plan.outputs))
     return "\n".join([*lines, *(f"note: {note}" for note in plan.config.notes)])
+
+
+def _cache_text(layers: Sequence[LayerReport | LayerPreview]) -> list[str]:
+    """Which layers need not be made, and why the others must be."""
+    verdicts = [(layer.name, layer.cache) for layer in layers if layer.cache is not None]
+    rows = [(name, "hit" if verdict.hit else f"miss: {verdict.reason}") for name, verdict in verdicts]
+    return [table(("LAYER", "CACHE"), rows), ""] if rows else []
 
 
 def _packages_text(layer: str, packages: LayerPackages) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .archive import ArchiveFacts
+    from .cache import Verdict
     from .config import Names
     from .oci.spec import Descriptor, Digest, Platform
     from .packages.installer import LayerPackages
@@ -15,20 +16,21 @@ if TYPE_CHECKING:
 class LayerReport(NamedTuple):
     """One layer of the configuration. `blob` is None for one left out, whose `note` says why.
 
-    `packages` are those of a layer of packages.
+    `packages` are those of a layer of packages. `cache` is what the layer cache said of it, None where none was asked.
     """
 
     name: str
     kind: str
     changed: int
     removed: int
-    raw_size: int
-    blob: Descriptor | None
-    diff_id: Digest | None
+    raw_size: int = 0
+    blob: Descriptor | None = None
+    diff_id: Digest | None = None
     note: str = ""
     packages: LayerPackages | None = None
+    cache: Verdict | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, cache: bool = False) -> dict[str, Any]:
         value: dict[str, Any] = {"name": self.name, "type": self.kind, "changed": self.changed, "removed": self.removed}
         if self.blob is not None:
             value.update(
@@ -40,6 +42,8 @@ class LayerReport(NamedTuple):
             )
         if self.packages is not None:
             value.update(self.packages.to_json())
+        if cache and self.cache is not None:
+            value["cache"] = self.cache.to_json()
         return {**value, "note": self.note} if self.note else value
 
 
@@ -60,7 +64,8 @@ class BuildReport(NamedTuple):
     archive_compressor: dict[str, Any]
     notes: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, cache: bool = False) -> dict[str, Any]:
+        """The report; with `cache` it also says which layers were made and why, which is no fact of the image."""
         value: dict[str, Any] = {
             "image": {
                 "name": self.names.full,
@@ -70,7 +75,7 @@ class BuildReport(NamedTuple):
                 "platform": self.platform.to_json(),
                 "created": self.created,
             },
-            "layers": [layer.to_json() for layer in self.layers],
+            "layers": [layer.to_json(cache=cache) for layer in self.layers],
             "compressor": self.compressor,
             "outputs": {
                 "layout": self.layout,

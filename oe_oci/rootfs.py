@@ -22,6 +22,8 @@ from .untar import Archive, Member
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .digests import Digests
+
 
 def rootfs_time(epoch: int | None, mtime: int) -> int:
     """The time written for a file of the rootfs: its own, at most `epoch`; 0 where there is no epoch."""
@@ -30,19 +32,24 @@ def rootfs_time(epoch: int | None, mtime: int) -> int:
 
 @contextlib.contextmanager
 def open_rootfs(
-    path: str, epoch: int | None, *, limit: int | None = None, scratch: str | None = None
+    path: str,
+    epoch: int | None,
+    *,
+    limit: int | None = None,
+    scratch: str | None = None,
+    digests: Digests | None = None,
 ) -> Iterator[Source]:
     """Open a rootfs, a directory or a tar archive with any of the usual compressions; a context manager.
 
     A compressed archive is unpacked to a temporary file first, in the folder `scratch` where given, to at most
-    `limit` bytes.
+    `limit` bytes. `digests` knows some files of earlier builds.
 
     Raises:
         InputError: there is nothing at `path`, or an archive that is damaged or hostile.
         ToolError: it can not be read.
     """
     if os.path.isdir(path):
-        yield Directory(path, "rootfs", lambda mtime: rootfs_time(epoch, mtime))
+        yield Directory(path, "rootfs", lambda mtime: rootfs_time(epoch, mtime), digests=digests)
         return
     if not os.path.lexists(path):
         raise InputError(f"IMAGE_ROOTFS: there is no {path}", hint="give --rootfs DIR or TAR, or set IMAGE_ROOTFS")

@@ -14,7 +14,8 @@ import stat
 from typing import TYPE_CHECKING, Callable
 
 from .changeset import content_xattrs
-from .content import Region, stamp_of, unreadable
+from .content import unreadable
+from .digests import Digests
 from .errors import InputError
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, encode, join
 
@@ -40,16 +41,25 @@ class Directory:
 
     `time` turns an mtime in seconds into the one to write; `owner` replaces every file's owner. `label` keeps the
     inodes of two sources apart. With `plain_modes` a file is 0755 or 0644, as its owner may execute it or not.
+    `digests` knows some files of earlier builds.
     """
 
     def __init__(
-        self, root: str, label: str, time: Time, owner: tuple[int, int] | None = None, *, plain_modes: bool = False
+        self,
+        root: str,
+        label: str,
+        time: Time,
+        owner: tuple[int, int] | None = None,
+        *,
+        plain_modes: bool = False,
+        digests: Digests | None = None,
     ) -> None:
         self._root = os.path.realpath(encode(root))
         self._label = label
         self._time = time
         self._owner = owner
         self._plain_modes = plain_modes
+        self._digests = digests or Digests()
 
     def entry(self, path: str) -> Entry | None:
         name = self._name(path)
@@ -111,7 +121,7 @@ class Directory:
             target=_target(name) if kind == SYMLINK else "",
             device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
             xattrs=self._xattrs(name),
-            content=Region(name, 0, facts.st_size, stamp_of(facts)) if kind == FILE else None,
+            content=self._digests.stamped(name, facts) if kind == FILE else None,
             inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
         )
 

@@ -34,14 +34,24 @@ class Sink(Protocol):
     def views(self, size: int) -> Iterator[memoryview]: ...
 
 
-def write_member(sink: Sink, path: str, entry: Entry, hardlink: str | None = None) -> None:
-    """Write one member, header and data; the arguments are those of `header`."""
+class Hash(Protocol):
+    """A hash of the standard library."""
+
+    def update(self, data: memoryview, /) -> None: ...
+
+
+def write_member(
+    sink: Sink, path: str, entry: Entry, hardlink: str | None = None, *, state: Hash | None = None
+) -> None:
+    """Write one member, header and data; the arguments are those of `header`. The data go into `state` too."""
     sink.write(header(path, entry, hardlink))
     if entry.size and hardlink is None:
         assert entry.content is not None
         with Reader(entry.content) as reader:
             for view in sink.views(entry.size):
                 reader.readinto(view)
+                if state is not None:
+                    state.update(view)
         sink.write(bytes(padding(entry.size)))
 
 

@@ -13,7 +13,7 @@ from support.trees import directory, entries, file, link, tree, with_parents
 
 from oe_oci.accounts import Names, Owners, add_accounts, read_names
 from oe_oci.config import Accounts, Group, User
-from oe_oci.content import Literal, pieces
+from oe_oci.content import Content, Literal, content_digest, pieces
 from oe_oci.delta import apply, diff
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.populate import Wanted
@@ -51,7 +51,10 @@ def text(entry: Entry | None) -> str:
 
 
 def added(accounts: Accounts, wanted: Wanted = NOTHING, lower: Tree = IMAGE, **how) -> Wanted:
-    return add_accounts(accounts, wanted, lower, **{"last": True, "epoch": 7, **how})
+    def same(one: Content, other: Content) -> bool:
+        return content_digest(one) == content_digest(other)
+
+    return add_accounts(accounts, wanted, lower, same, **{"asked": None, "epoch": 7, **how})
 
 
 def final(accounts: Accounts, wanted: Wanted = NOTHING, lower: Tree = IMAGE, **how) -> Tree:
@@ -232,13 +235,13 @@ class TestPlaces:
     )
 
     def names(self, wanted: Wanted, lower: Tree = IMAGE, **how) -> tuple[set[str], set[str]]:
-        found = final(self.ACCOUNTS, wanted, lower, **{"last": False, **how})
+        found = final(self.ACCOUNTS, wanted, lower, **{"asked": Owners(), **how})
         there, before = read_names(found), read_names(lower)
         return there.users.keys() - before.users.keys(), there.groups.keys() - before.groups.keys()
 
     def test_a_layer_that_needs_none(self) -> None:
         wanted = Wanted(entries(usr__bin__sh=b""))
-        assert added(self.ACCOUNTS, wanted, last=False) == wanted
+        assert added(self.ACCOUNTS, wanted, asked=Owners()) == wanted
 
     @pytest.mark.parametrize(
         ("owned", "users", "groups"),
@@ -271,20 +274,20 @@ class TestPlaces:
             assert self.names(NOTHING, asked=asked) == (users, groups)
 
     def test_a_user_becomes_a_member_with_its_layer(self) -> None:
-        one = final(self.ACCOUNTS, last=False, asked=Owners(["www"]))
+        one = final(self.ACCOUNTS, asked=Owners(["www"]))
         assert "media:x:600:games,www\n" in text(one.entry("etc/group"))
 
     def test_the_last_layer_gets_what_is_missing(self) -> None:
-        assert self.names(NOTHING, last=True) == ({"shop", "www", "bob"}, {"shop", "web", "backup"})
+        assert self.names(NOTHING, asked=None) == ({"shop", "www", "bob"}, {"shop", "web", "backup"})
 
     def test_a_later_layer_writes_nothing_twice(self) -> None:
-        one = final(self.ACCOUNTS, last=True)
+        one = final(self.ACCOUNTS)
         assert added(self.ACCOUNTS, Wanted(entries(srv__x=file(uid=500))), one).entries.keys() == {"", "srv", "srv/x"}
 
     def test_a_layer_that_replaces_a_file_keeps_the_accounts(self) -> None:
-        one = final(self.ACCOUNTS, last=False, asked=Owners(["shop"]))
+        one = final(self.ACCOUNTS, asked=Owners(["shop"]))
         for name, plain in (("passwd", PASSWD), ("group", GROUP), ("shadow", SHADOW)):
-            two = final(self.ACCOUNTS, Wanted(with_parents({f"etc/{name}": file(plain)})), one, last=False)
+            two = final(self.ACCOUNTS, Wanted(with_parents({f"etc/{name}": file(plain)})), one, asked=Owners())
             assert read_names(two) == read_names(one), name
         two = final(self.ACCOUNTS, Wanted(entries(etc__passwd=PASSWD, etc__group=GROUP, etc__shadow=SHADOW)), one)
         assert text(two.entry("etc/shadow")).count("shop:!:") == 1
@@ -332,7 +335,7 @@ def test_the_tools_of_the_system_take_the_files(lower: Tree, tmp_path: Path) -> 
         *(*SHOP.users, user("www", 33, "web"), user("odd_-$", 4294967294, "0")),
         *(Group("web", 34), Group("media", 600, ("www", "shop")), Group("backup", 35, ("root",))),
     )
-    one = final(accounts, lower=lower, last=False, asked=Owners(["shop"], ["web"]))
+    one = final(accounts, lower=lower, asked=Owners(["shop"], ["web"]))
     for number, whole in enumerate((one, final(accounts, lower=one))):
         root = tmp_path / str(number)
         for path in ("etc", "root", "srv/shop", "usr/games", "usr/sbin", "bin"):

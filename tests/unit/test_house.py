@@ -31,7 +31,8 @@ GROUPS = {
     "packages.explain packages.resolve",
     "what a layer holds": "memory rootfs base delta populate accounts packages.database packages.dpkg packages.opkg "
     "packages.alternatives packages.place packages.owners packages.installer plan inputs",
-    "bytes from trees": "tar compress blob layer archive",
+    "bytes from trees": "tar compress blob layer listing archive",
+    "layers of earlier builds": "differences store cache",
     "the image and its files": "oci.image staging outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "

@@ -15,6 +15,7 @@ from support.packages import Made, Owned, package, write_feed, xattrs
 from oe_oci.config import Accounts, DatabaseLayer, Group, HostCopy, HostLayer, PackagesLayer, User
 from oe_oci.content import Literal, pieces
 from oe_oci.delta import apply
+from oe_oci.digests import Digests
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages import dpkg
 from oe_oci.packages.feed import open_feeds
@@ -81,7 +82,7 @@ class Build:
         self.tree = Tree({"": Entry(DIRECTORY, 0o755), **below.entries})
         with Payloads() as payloads:
             installer = Installer(asked, feeds, below, lambda packages: payloads.read(packages, 2))
-            for planned in plan_layers(asked, Inputs(below, None, installer)):
+            for planned in plan_layers(asked, Inputs(below, None, installer, Digests())):
                 found.append(
                     Kept.of(Layer(planned.delta.entries, planned.delta.removed, planned.packages, planned.left_out))
                 )

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""Layers that earlier builds made, in place of making them again; and why one is not among them.
+
+A layer is known by its key (see `listing`), so none can be out of date. Its contents need be read for that only where
+the store has a layer of the same shape; else it is written at once, and its contents are hashed on the way. Whatever is
+wrong with the store costs time alone: it is never an error, and never another layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+from .differences import Difference, compare_facts, compare_listings
+from .layer import LayerBlob
+from .listing import FORMAT, Shape, key_of, listing_of, pack, shape_of, unpack
+from .oci.spec import Descriptor, Digest
+from .store import LISTING, CachedLayer, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .config import Config
+    from .content import Content
+    from .digests import Digests
+    from .layer import Member, Seen
+    from .listing import Contents
+    from .plan import PlannedLayer
+
+LOG = logging.getLogger("oe_oci")
+
+_FIRST = "nothing was kept of it yet"
+
+Write = Callable[["Seen"], LayerBlob]
+
+
+class Verdict(NamedTuple):
+    """What the cache says of a layer.
+
+    `key` is empty where it would have to be read for that alone. `reason` is why the layer must be made, empty where it
+    need not; `differences` are all from the layer of that name that was kept last, where that is another one.
+    """
+
+    key: str
+    reason: str
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def hit(self) -> bool:
+        return not self.reason
+
+    def to_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = {"hit": self.hit}
+        if self.key:
+            value["key"] = self.key
+        if self.reason:
+            value["reason"] = self.reason
+        differences = [difference.to_json() for difference in self.differences]
+        return {**value, "differences": differences} if differences else value
+
+
+class Subject(NamedTuple):
+    """A layer that is asked for: its name and its shape, and what else explains it."""
+
+    name: str
+    shape: Shape
+    facts: dict[str, Any]
+
+
+class LayerCache:
+    """The layers kept in the folder `folder`, for one image, compressed in one way."""
+
+    def __init__(self, folder: str, config: Config, compressor: dict[str, Any], digests: Digests) -> None:
+        self._store = Store(folder)
+        self._config = config
+        self._compressor = compressor
+        self._digests = digests
+
+    def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
+        """A planned layer, with the members that make it, as the cache knows layers."""
+        spec, packages = planned.spec, planned.packages
+        settings: dict[str, Any] = {} if self._config.epoch is None else {"SOURCE_DATE_EPOCH": self._config.epoch}
+        if packages is not None:
+            settings["OCI_PACKAGE_DATABASE"] = self._config.packages.database
+        facts = {
+            "image": self._config.names.base,
+            "layer": spec.name,
+            "kind": spec.kind,
+            "format": FORMAT,
+            "compressor": self._compressor,
+            "packages": [[one.name, one.arch, one.version, one.digest] for one in packages.new] if packages else [],
+            "settings": settings,
+        }
+        return Subject(spec.name, shape_of(members, self._compressor), facts)
+
+    def look(self, subject: Subject) -> Verdict:
+        """Whether a layer need not be made; its contents are read as far as that takes.
+
+        Raises:
+            InputError, ToolError: a content can not be read.
+        """
+        latest = self._latest(subject)
+        if latest is None and not self._store.has_shape(subject.shape.digest):
+            return Verdict("", _FIRST)
+        digests = self._read(subject)
+        key = key_of(subject.shape, digests)
+        found = self._store.find(subject.shape.digest, key)
+        if isinstance(found, CachedLayer):
+            return Verdict(key, "")
+        return self._explained(subject, digests, Verdict(key, found), latest)
+
+    def fetch(self, subject: Subject, folder: str, write: Write) -> tuple[LayerBlob, Verdict]:
+        """A layer's blob, in `folder` under its digest's name: taken from the store, else made by `write` and kept.
+
+        `write` makes the blob there, and tells of each content what it was told of itself.
+
+        Raises:
+            InputError, ToolError: a content can not be read, or the folder not be written to.
+        """
+        found = self._take(subject, folder)
+        if isinstance(found, str):
+            with self._store.making(subject.shape.digest) as waited:
+                if waited:
+                    found = self._take(subject, folder)
+                if isinstance(found, str):
+                    return self._make(subject, folder, write, found)
+        return LayerBlob(found.blob, found.diff_id, found.raw_size), Verdict(found.key, "")
+
+    def _take(self, subject: Subject, folder: str) -> CachedLayer | str:
+        """A layer whose blob is in `folder` now; else why the one that is kept can not be had, empty where none is."""
+        if not self._store.has_shape(subject.shape.digest):
+            return ""
+        key = key_of(subject.shape, self._read(subject))
+        found = self._store.find(subject.shape.digest, key)
+        if isinstance(found, str):
+            return found
+        reason = self._store.take(found, os.path.join(folder, found.blob.digest.hex))
+        if not reason:
+            self._store.note(self._config.names.base, subject.name, found)
+        return reason or found
+
+    def _make(self, subject: Subject, folder: str, write: Write, reason: str) -> tuple[LayerBlob, Verdict]:
+        digests = bytearray()
+
+        def seen(content: Content, digest: bytes) -> None:
+            digests.extend(digest)
+            self._digests.learn(content, digest)
+
+        blob = write(seen)
+        key = key_of(subject.shape, digests)
+        verdict = self._explained(subject, digests, Verdict(key, reason), self._latest(subject))
+        self._keep(subject, key, blob, os.path.join(folder, blob.name), listing_of(subject.shape, digests))
+        return blob, verdict
+
+    def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, listing: bytes) -> None:
+        packed = pack(listing)
+        digest = Digest("sha256", hashlib.sha256(packed).hexdigest())
+        described = Descriptor(LISTING, digest, len(packed))
+        made = CachedLayer(subject.shape.digest, key, *blob, described, subject.facts)
+        failure = self._store.put(made, path, packed)
+        if failure:
+            LOG.info("layer %s: not kept for later builds: %s", subject.name, failure)
+        else:
+            self._store.note(self._config.names.base, subject.name, made)
+
+    def _read(self, subject: Subject) -> bytes:
+        """The digests of a layer's contents, read where they are not known."""
+        return b"".join(map(self._digests, subject.shape.contents))
+
+    def _latest(self, subject: Subject) -> CachedLayer | None:
+        return self._store.latest(self._config.names.base, subject.name)
+
+    def _explained(self, subject: Subject, digests: Contents, verdict: Verdict, latest: CachedLayer | None) -> Verdict:
+        """The verdict on a layer that has to be made, with the reason for that."""
+        if verdict.reason:
+            return verdict
+        if latest is None:
+            return verdict._replace(reason=_FIRST)
+        differences = list(compare_facts(latest.facts, subject.facts))
+        listing = self._store.listing(latest) if latest.facts.get("format") == FORMAT else None
+        if listing is not None:
+            differences += compare_listings(unpack(listing), listing_of(subject.shape, digests))
+        # Without any it is the very layer that was kept last, and is kept no more.
+        reason = str(differences[0]) if differences else "it is no longer kept"
+        return verdict._replace(reason=reason, differences=tuple(differences))
+
+
+def open_cache(config: Config, compressor: dict[str, Any], digests: Digests) -> LayerCache | None:
+    """The cache of a configuration's layers, None where it asks for none."""
+    return None if config.cache_dir is None else LayerCache(config.cache_dir, config, compressor, digests)
