@@ -9,11 +9,13 @@ kept.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
-from typing import TYPE_CHECKING
+import stat
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,29 +27,83 @@ _SUM = 64
 def recall(path: str, head: bytes) -> bytes | None:
     """What is kept in a file, without its first line `head`; None where there is none, or not as `keep` wrote it."""
     try:
-        # O_NONBLOCK: a fifo in its place must not hang the build.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            begun, rest = file.read(len(head)), file.read()
+        with open(opened(path), "rb") as file:
+            return body(file, head)
     except OSError:
         return None
+
+
+def opened(path: str) -> int:
+    """A descriptor to read a file by, which is a regular one.
+
+    Raises:
+        OSError: it can not be opened, or is something else: a link, which could lead anywhere, or a fifo or device.
+    """
+    try:
+        # O_NONBLOCK: a fifo in its place must not hang the build.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _no_file(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path)
+    return descriptor
+
+
+def _no_file(path: str) -> OSError:
+    return OSError(errno.EINVAL, "not a regular file", path)
+
+
+def body(file: BinaryIO, head: bytes) -> bytes | None:
+    """What is kept in an open file, without its first line `head`; None where it is not as `write` wrote it.
+
+    Raises:
+        OSError: it can not be read.
+    """
+    begun, rest = file.read(len(head)), file.read()
     digest = hashlib.sha256(begun)
     digest.update(memoryview(rest)[:-_SUM])
     whole = begun == head and rest[-_SUM:] == digest.hexdigest().encode()
     return rest[:-_SUM] if whole else None
 
 
+def sound(path: str) -> bool:
+    """Whether a file is as `write` wrote it, whatever its first line; it need not fit into memory."""
+    digest, last = hashlib.sha256(), b""
+    try:
+        with open(opened(path), "rb") as file:
+            while piece := file.read(1 << 20):
+                last += piece
+                digest.update(memoryview(last)[:-_SUM])
+                last = last[-_SUM:]
+    except OSError:
+        return False
+    return last == digest.hexdigest().encode()
+
+
 def keep(path: str, head: bytes, body: bytes) -> bool:
     """Write a file for `recall`; whether that was possible. A folder that can not be written to is no error."""
+    with contextlib.suppress(OSError):
+        write(path, head, body)
+        return True
+    return False
+
+
+def write(path: str, head: bytes, body: bytes) -> None:
+    """Write a file for `recall`, and the folder it lies in.
+
+    Raises:
+        OSError: that was not possible.
+    """
     digest = hashlib.sha256(head)
     digest.update(body)
-    with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with unfinished(os.path.dirname(path)) as (descriptor, name):
-            with open(descriptor, "wb", closefd=False) as file:
-                file.writelines([head, body, digest.hexdigest().encode()])
-            os.replace(name, path)
-            return True
-    return False
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with unfinished(os.path.dirname(path)) as (descriptor, name):
+        with open(descriptor, "wb", closefd=False) as file:
+            file.writelines([head, body, digest.hexdigest().encode()])
+        os.replace(name, path)
 
 
 @contextlib.contextmanager

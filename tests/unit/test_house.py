@@ -34,6 +34,7 @@ GROUPS = {
     "bytes from trees": "tar compress blob layer listing archive",
     "layers of earlier builds": "differences store cache",
     "the image and its files": "oci.image staging outputs report",
+    "the layer cache": "locking transfer store survey upkeep audit",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "
@@ -49,6 +50,7 @@ WRITERS = {
     *MODULES_OF["what a layer holds"],
     *MODULES_OF["bytes from trees"],
     *MODULES_OF["the image and its files"],
+    *MODULES_OF["the layer cache"],
     *MODULES_OF["drivers"],
 } - {"base", "rootfs"}
 

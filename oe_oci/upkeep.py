@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""The layer cache kept small: what takes its room, and what may go.
+
+Runs beside builds: what they want and what has gone is a miss. Must not know what layers hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import kept, locking, store
+from .survey import FOREIGN, MISPLACED, REMEMBERED, UNFINISHED, Entry, File, Survey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DAY = 24 * 3600.0
+_SKEW = 3600.0  # seconds that the clocks of machines which share a folder may differ by
+
+
+class Limits(NamedTuple):
+    """What may stay: bytes in all, seconds since an entry was made, seconds since it was used; None for any."""
+
+    max_size: int | None = None
+    max_age: float | None = None
+    unused: float | None = None
+
+
+class Removal(NamedTuple):
+    """A file that goes: its path in the folder, its bytes, and why: `garbage`, `old`, `unused` or `size`."""
+
+    where: str
+    size: int
+    reason: str
+
+
+class Cleaned(NamedTuple):
+    """What a clean-up removed, the bytes of what is left, and what could not be removed, with the reason."""
+
+    removed: tuple[Removal, ...]
+    left: int
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+def gc(folder: str, limits: Limits, *, dry_run: bool = False) -> Cleaned:
+    """Remove garbage; then entries made too long ago, those not used for long, and the rest until the size is right.
+
+    The ones used least recently go first. No blob is read. With `dry_run` nothing is removed.
+
+    Raises:
+        InputError: the folder is no cache.
+        OSError: it can not be read.
+    """
+    before = Survey(folder)
+    before.require_cache()
+    if dry_run or not before.files:
+        return _plan(before, limits, alone=True)
+    with locking.lock(os.path.join(folder, "lock"), fcntl.LOCK_EX, store.TIDYING_WAIT) as alone:
+        plan = _plan(Survey(folder), limits, alone=alone)
+        return _remove(folder, plan)
+
+
+def _plan(survey: Survey, limits: Limits, *, alone: bool) -> Cleaned:
+    now = time.time()
+    sweep = _Sweep(survey)
+    sweep.garbage(now, alone=alone)
+    for entry in list(sweep.entries):
+        if limits.max_age is not None and now - entry.made > limits.max_age:
+            sweep.drop(entry, "old")
+        elif limits.unused is not None and now - entry.file.used > limits.unused:
+            sweep.drop(entry, "unused")
+    for file in sweep.remembered():
+        if limits.unused is not None and now - file.used > limits.unused:
+            sweep.remove(file, "unused")
+    if limits.max_size is not None:
+        sweep.shrink(limits.max_size, now)
+    return Cleaned(tuple(sweep.removals.values()), sweep.size)
+
+
+class _Sweep:
+    """What is to be removed so far; `size` is the bytes of what stays."""
+
+    def __init__(self, survey: Survey) -> None:
+        self.entries = list(survey.entries)
+        self.removals: dict[str, Removal] = {}
+        self._survey = survey
+        self._notes = survey.notes()
+        self._uses = survey.referenced()
+        self.size = sum(file.size for kind, files in survey.files.items() for file in files if kind != FOREIGN)
+
+    def remove(self, file: File, reason: str) -> None:
+        if file.where not in self.removals:
+            self.removals[file.where] = Removal(file.where, file.size, reason)
+            self.size -= file.size
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """Remove an entry, first of all, and what nothing leads to without it."""
+        self.entries.remove(entry)
+        self.remove(entry.file, reason)
+        for file, target in self._notes.items():
+            if target == entry.layer[:2]:
+                self.remove(file, reason)
+        for blob in entry.blobs:
+            self._uses[blob.digest.hex] -= 1
+            if not self._uses[blob.digest.hex] and blob.digest.hex in self._survey.blobs:
+                self.remove(self._survey.blobs[blob.digest.hex], reason)
+
+    def garbage(self, now: float, *, alone: bool) -> None:
+        survey = self._survey
+        for file in [*survey.damaged, *survey.files[MISPLACED], *abandoned(survey, now)]:
+            self.remove(file, "garbage")
+        for entry in survey.entries:
+            if any(survey.wrong_size(blob) for blob in entry.blobs):
+                self.drop(entry, "garbage")
+        there = {entry.layer[:2] for entry in self.entries}
+        for file, target in self._notes.items():
+            if target not in there:
+                self.remove(file, "garbage")
+        for digest, file in survey.blobs.items():
+            # Without the lock it may be one whose entry is yet to come.
+            if not self._uses[digest] and (alone or now - file.used > _DAY):
+                self.remove(file, "garbage")
+
+    def remembered(self) -> list[File]:
+        return [file for kind in REMEMBERED for file in self._survey.files[kind]]
+
+    def shrink(self, most: int, now: float) -> None:
+        def used(each: Entry | File) -> float:
+            time_of_use = each.file.used if isinstance(each, Entry) else each.used
+            # In the future once the clock was set back: then that says nothing, and less than a use of today.
+            return time_of_use if time_of_use <= now + _SKEW else now - _DAY
+
+        left: list[Entry | File] = [*self.entries, *self.remembered()]
+        for each in sorted(left, key=used):
+            if self.size <= most:
+                return
+            if isinstance(each, Entry):
+                self.drop(each, "size")
+            else:
+                self.remove(each, "size")
+
+
+def abandoned(survey: Survey, now: float) -> Iterator[File]:
+    """What killed builds left: unfinished files and locks that nobody holds."""
+    for file in [*survey.files[UNFINISHED], *survey.files["making"]]:
+        free = locking.free(survey.path(file))
+        if free or (free is None and now - file.used > _DAY):
+            yield file
+
+
+def _remove(folder: str, plan: Cleaned) -> Cleaned:
+    removed, failed = [], []
+    # An entry before its blobs: killed in between, what is left is garbage, which the next clean-up knows.
+    for removal in sorted(plan.removed, key=lambda removal: not removal.where.startswith("entries/")):
+        try:
+            if _unlink(os.path.join(folder, removal.where)):
+                removed.append(removal)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            failed.append((removal.where, error.strerror or str(error)))
+    for parent in ("entries", "latest"):
+        path = os.path.join(folder, parent)
+        if not os.path.islink(path) and os.path.isdir(path):
+            for name in os.listdir(path):
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.join(path, name))
+    more = sum(removal.size for removal in plan.removed if removal.where in dict(failed))
+    return Cleaned(tuple(removed), plan.left + more, tuple(failed))
+
+
+def _unlink(path: str) -> bool:
+    """Remove a file, but none that somebody has locked since; whether that was done."""
+    name = os.path.basename(path)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif name.startswith(kept.UNFINISHED) or os.path.basename(os.path.dirname(path)) == "locks":
+        free = locking.free(path, remove=True)
+        if free is None:
+            os.unlink(path)
+        return free is not False
+    else:
+        os.unlink(path)
+    return True
+
+
+def du(folder: str) -> dict[str, tuple[int, int]]:
+    """The number and the bytes (of the files, not of the disk's blocks) of what a cache holds, by what it is."""
+    survey = Survey(folder)
+    sweep = _Sweep(survey)
+    sweep.garbage(time.time(), alone=True)
+    good = [file for files in survey.files.values() for file in files if file.where not in sweep.removals]
+    layers = {entry.layer.blob.digest.hex for entry in sweep.entries}
+    rows: dict[str, list[int]] = {name: [] for name in ("layers", "listings", "records", *REMEMBERED)}
+    for file in good:
+        if file.kind == "blob":
+            rows["layers" if file.where.rpartition("/")[2] in layers else "listings"].append(file.size)
+        elif file.kind in REMEMBERED:
+            rows[file.kind].append(file.size)
+        elif file.kind != FOREIGN:
+            rows["records"].append(file.size)
+    rows["garbage"] = [removal.size for removal in sweep.removals.values()]
+    rows["total"] = [size for sizes in rows.values() for size in sizes]
+    return {name: (len(sizes), sum(sizes)) for name, sizes in rows.items()}
