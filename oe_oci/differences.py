@@ -106,8 +106,10 @@ def _member(path: str, before: Mapping[str, Any] | None, after: Mapping[str, Any
     if before is None or after is None:
         yield Difference(subject, "", *kinds)
         return
+    # Only the first name of an inode has its content.
+    linked = before["hardlink"] != after["hardlink"]
     for fact in _TELLING:
-        if before[fact] != after[fact]:
+        if before[fact] != after[fact] and not (linked and fact == "content"):
             yield Difference(subject, _NAMES.get(fact, fact), _value(fact, before[fact]), _value(fact, after[fact]))
 
 

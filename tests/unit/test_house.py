@@ -32,8 +32,8 @@ GROUPS = {
     "what a layer holds": "memory rootfs base delta populate accounts packages.database packages.dpkg packages.opkg "
     "packages.alternatives packages.place packages.owners packages.installer plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
-    "the image and its files": "oci.image staging outputs report",
     "the layer cache": "locking transfer store survey upkeep audit differences cache",
+    "the image and its files": "oci.image staging outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "

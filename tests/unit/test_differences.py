@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Why a layer is another one than before, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.trees import device, directory, file, link
+
+from oe_oci.content import content_digest
+from oe_oci.differences import Difference, compare_facts, compare_listings
+from oe_oci.layer import Member
+from oe_oci.listing import FORMAT, listing_of, shape_of
+from oe_oci.tree import Entry
+
+COMPRESSOR = {"name": "zlib-ng", "version": "2.3.3", "level": 6}
+FACTS: dict[str, Any] = {"format": FORMAT, "compressor": COMPRESSOR, "packages": [], "settings": {}}
+OPENSSL = ["openssl", "amd64", "3.2.1-r0", "4f" * 32]
+CURL = ["curl", "amd64", "8.5-r0", "11" * 32]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {}, []),
+        ({"format": 0}, {}, [f"oe-oci: format of layers 0→{FORMAT}"]),
+        ({}, {"compressor": {**COMPRESSOR, "version": "2.4.0"}}, ["compressor zlib-ng: version 2.3.3→2.4.0"]),
+        ({}, {"compressor": {**COMPRESSOR, "level": 9}}, ["compressor zlib-ng: level 6→9"]),
+        ({}, {"compressor": {"name": "none"}}, ["compressor: library zlib-ng 2.3.3→none"]),
+        ({"packages": [OPENSSL]}, {"packages": [OPENSSL]}, []),
+        (
+            {"packages": [OPENSSL, CURL]},
+            {"packages": [CURL, [*OPENSSL[:3], "9a" * 32]]},
+            ["package openssl 3.2.1-r0: file digest 4f4f4f4f4f4f…→9a9a9a9a9a9a…"],
+        ),
+        (
+            {"packages": [OPENSSL]},
+            {"packages": [["openssl", "amd64", "3.2.2-r0", "9a" * 32]]},
+            ["package openssl: version 3.2.1-r0→3.2.2-r0"],
+        ),
+        ({"packages": [OPENSSL]}, {"packages": [OPENSSL, CURL]}, ["package curl 8.5-r0: added"]),
+        ({"packages": [OPENSSL, CURL]}, {"packages": [OPENSSL]}, ["package curl 8.5-r0: removed"]),
+        (
+            {"packages": [OPENSSL, CURL]},
+            {"packages": [["dash", "amd64", "1", "22" * 32], [*OPENSSL[:3], "9a" * 32]]},
+            [
+                "package openssl 3.2.1-r0: file digest 4f4f4f4f4f4f…→9a9a9a9a9a9a…",
+                "package dash 1: added",
+                "package curl 8.5-r0: removed",
+            ],
+        ),
+        (
+            {"settings": {"SOURCE_DATE_EPOCH": 1}},
+            {"settings": {"OCI_PACKAGE_DATABASE": "keep"}},
+            ["OCI_PACKAGE_DATABASE: value none→keep", "SOURCE_DATE_EPOCH: value 1→none"],
+        ),
+        # The compressor decides every byte, a package many.
+        (
+            {"packages": [OPENSSL]},
+            {"compressor": {**COMPRESSOR, "level": 1}, "packages": [], "settings": {"SOURCE_DATE_EPOCH": 5}},
+            [
+                "compressor zlib-ng: level 6→1",
+                "package openssl 3.2.1-r0: removed",
+                "SOURCE_DATE_EPOCH: value none→5",
+            ],
+        ),
+    ],
+)
+def test_facts(before: dict[str, Any], after: dict[str, Any], told: list[str]) -> None:
+    assert list(map(str, compare_facts({**FACTS, **before}, {**FACTS, **after}))) == told
+
+
+def listing(*members: tuple[Any, ...]) -> bytes:
+    found = [Member(path, entry, hardlink[0] if hardlink else None) for path, entry, *hardlink in members]
+    shape = shape_of(found, {})
+    return listing_of(shape, b"".join(bytes.fromhex(content_digest(content)) for content in shape.contents))
+
+
+CONF = file(b"x", 0o644)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ([("etc/a", CONF)], [("etc/a", CONF)], []),
+        ([("etc/a", CONF)], [("etc/a", file(b"x", 0o600))], ["file /etc/a: mode 0644→0600"]),
+        (
+            [("etc/a", CONF)],
+            [("etc/a", file(b"y"))],
+            ["file /etc/a: content 2d711642b726…→a1fce4363854…"],
+        ),
+        (
+            [("etc/a", CONF)],
+            [("etc/a", file(b"yy", uid=1, gid=2, mtime=3))],
+            [
+                "file /etc/a: size 1→2",
+                "file /etc/a: content 2d711642b726…→ef90d9c1ec76…",
+                "file /etc/a: owner 0→1",
+                "file /etc/a: group 0→2",
+                "file /etc/a: time 0→3",
+            ],
+        ),
+        ([], [("etc/a", CONF)], ["file /etc/a: added"]),
+        ([("etc", directory())], [], ["directory /etc: removed"]),
+        ([("a", link("b"))], [("a", link("c"))], ["symlink /a: target b→c"]),
+        ([("a", device("c", 1, 3))], [("a", device("c", 1, 5))], ["char /a: minor 3→5"]),
+        (
+            [("a", CONF)],
+            [("a", file(b"x", xattrs=(("security.capability", b"\1\2"),)))],
+            ['file /a: attributes none→[["security.capability","0102"]]'],
+        ),
+        ([("a", CONF), ("b", CONF)], [("a", CONF), ("b", CONF, "a")], ["file /b: hard link to none→/a"]),
+        ([], [("etc/.wh.old", Entry("file", 0o644))], ["removal of /etc/old: added"]),
+        (
+            [("b", CONF), ("a.b", CONF), ("a/c", CONF)],
+            [("b", file(b"x", 0o600)), ("a.b", file(b"x", 0o600)), ("a/c", file(b"x", 0o600))],
+            ["file /a/c: mode 0644→0600", "file /a.b: mode 0644→0600", "file /b: mode 0644→0600"],
+        ),
+        ([("a\n\udcff", CONF)], [], ["file /a\\x0a\\xff: removed"]),
+    ],
+)
+def test_members(before: list[Any], after: list[Any], told: list[str]) -> None:
+    found = list(compare_listings(listing(*before), listing(*after)))
+    assert list(map(str, found)) == told
+
+
+def test_whole_values_are_in_json() -> None:
+    value = Difference("package a 1", "file digest", "4f" * 32, "9a" * 32).to_json()
+    assert value == {"subject": "package a 1", "fact": "file digest", "before": "4f" * 32, "after": "9a" * 32}
