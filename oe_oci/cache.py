@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from .differences import Difference, compare_facts, compare_listings
+from .differences import EPOCH, Difference, compare
 from .layer import LayerBlob
 from .listing import FORMAT, Shape, key_of, listing_of, pack, shape_of, unpack
 from .oci.spec import Descriptor, Digest
@@ -81,7 +81,7 @@ class LayerCache:
     def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
         """A planned layer, with the members that make it, as the cache knows layers."""
         spec, packages = planned.spec, planned.packages
-        settings: dict[str, Any] = {} if self._config.epoch is None else {"SOURCE_DATE_EPOCH": self._config.epoch}
+        settings: dict[str, Any] = {} if self._config.epoch is None else {EPOCH: self._config.epoch}
         if packages is not None:
             settings["OCI_PACKAGE_DATABASE"] = self._config.packages.database
         facts = {
@@ -178,10 +178,9 @@ class LayerCache:
             return verdict
         if latest is None:
             return verdict._replace(reason=_FIRST)
-        differences = list(compare_facts(latest.facts, subject.facts))
         listing = self._store.listing(latest) if latest.facts.get("format") == FORMAT else None
-        if listing is not None:
-            differences += compare_listings(unpack(listing), listing_of(subject.shape, digests))
+        listings = None if listing is None else (unpack(listing), listing_of(subject.shape, digests))
+        differences = compare(latest.facts, subject.facts, listings)
         # Without any it is the very layer that was kept last, and is kept no more.
         reason = str(differences[0]) if differences else "it is no longer kept"
         return verdict._replace(reason=reason, differences=tuple(differences))

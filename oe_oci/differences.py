@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Of one file: what it is, then what is in it, then who may do what with it.
 _TELLING = ("kind", "hardlink", "target", "major", "minor", "size", "content", "mode", "uid", "gid", "xattrs", "mtime")
 _LONG = 40
+EPOCH = "SOURCE_DATE_EPOCH"
 _NAMES = {"hardlink": "hard link to", "uid": "owner", "gid": "group", "xattrs": "attributes", "mtime": "time"}
 
 
@@ -44,16 +45,34 @@ def _short(value: str) -> str:
     return value if len(value) <= _LONG else f"{value[:12]}…"
 
 
+def compare(
+    before: Mapping[str, Any], after: Mapping[str, Any], listings: tuple[bytes, bytes] | None
+) -> list[Difference]:
+    """The differences of two layers by what explains them and by their listings, where both are known.
+
+    What explains the most comes first: the format of layers, the compressor, packages, settings, then the members.
+    """
+    members = list(compare_listings(*listings)) if listings is not None else []
+    settings = list(compare_settings(before.get("settings", {}), after["settings"]))
+    if listings is not None and not any(each.fact == _NAMES["mtime"] for each in members):
+        # The layer is the same at any time.
+        settings = [each for each in settings if each.subject != EPOCH]
+    return [*compare_facts(before, after), *settings, *members]
+
+
 def compare_facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    """The differences of what decides a layer beside its files: format, compressor, packages, settings."""
+    """The differences of format, compressor and packages."""
     if before.get("format") != after["format"]:
         yield Difference("oe-oci", "format of layers", str(before.get("format", "")), str(after["format"]))
     yield from _compressors(before.get("compressor", {}), after["compressor"])
     yield from _packages(before.get("packages", ()), after["packages"])
-    old, new = before.get("settings", {}), after["settings"]
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            yield Difference(name, "value", str(old.get(name, "")), str(new.get(name, "")))
+
+
+def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    """The differences of variables."""
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield Difference(name, "value", str(before.get(name, "")), str(after.get(name, "")))
 
 
 def compare_listings(before: bytes, after: bytes) -> Iterator[Difference]:

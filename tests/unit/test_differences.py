@@ -9,7 +9,7 @@ import pytest
 from support.trees import device, directory, file, link
 
 from oe_oci.content import content_digest
-from oe_oci.differences import Difference, compare_facts, compare_listings
+from oe_oci.differences import Difference, compare, compare_listings
 from oe_oci.layer import Member
 from oe_oci.listing import FORMAT, listing_of, shape_of
 from oe_oci.tree import Entry
@@ -68,7 +68,7 @@ CURL = ["curl", "amd64", "8.5-r0", "11" * 32]
     ],
 )
 def test_facts(before: dict[str, Any], after: dict[str, Any], told: list[str]) -> None:
-    assert list(map(str, compare_facts({**FACTS, **before}, {**FACTS, **after}))) == told
+    assert list(map(str, compare({**FACTS, **before}, {**FACTS, **after}, None))) == told
 
 
 def listing(*members: tuple[Any, ...]) -> bytes:
@@ -123,6 +123,16 @@ CONF = file(b"x", 0o644)
 def test_members(before: list[Any], after: list[Any], told: list[str]) -> None:
     found = list(compare_listings(listing(*before), listing(*after)))
     assert list(map(str, found)) == told
+
+
+def test_an_epoch_that_no_member_has_is_no_difference() -> None:
+    facts = [{**FACTS, "settings": {"SOURCE_DATE_EPOCH": epoch}} for epoch in (1, 2)]
+    for change, told in (
+        ({"data": b"y"}, ["file /a: content 2d711642b726…→a1fce4363854…"]),
+        ({"mtime": 2}, ["SOURCE_DATE_EPOCH: value 1→2", "file /a: time 1→2"]),
+    ):
+        listings = tuple(listing(("a", file(**{"data": b"x", "mtime": 1, **more}))) for more in ({}, change))
+        assert list(map(str, compare(*facts, listings))) == told
 
 
 def test_whole_values_are_in_json() -> None:
