@@ -19,6 +19,8 @@ from . import kept
 from .content import Region, changed_at, content_digest, stamp_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .content import Content
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
@@ -37,7 +39,8 @@ class Digests:
     def __init__(self, path: str | None = None, *, paranoid: bool = False, began: int | None = None) -> None:
         self._path = path if path is not None and _machine() else None
         self._began = time.time_ns() if began is None else began
-        self._known = {} if self._path is None or paranoid else _load(self._path)
+        self._trusting = self._path is not None and not paranoid
+        self._known = _load(self._path) if self._path is not None and self._trusting else {}
         self._found: dict[bytes | Content, bytes] = {}
 
     def __call__(self, content: Content) -> str:
@@ -81,12 +84,23 @@ class Digests:
         facts = os.stat(path)
         return Region(os.fsencode(path), 0, facts.st_size, stamp_of(facts))
 
+    def mark(self, files: Iterable[Region]) -> bytes | None:
+        """What files have in common with a later build only as long as none of them changes; None where nothing tells.
+
+        With `paranoid` nothing does.
+        """
+        stamps = [file.stamp for file in files]
+        return _machine() + b"".join(stamps) if self._trusting and all(map(self._settled, stamps)) else None
+
+    def _settled(self, stamp: bytes) -> bool:
+        """Whether a file that changes from now on will have another stamp."""
+        return changed_at(stamp) < self._began - _RESOLUTION
+
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
         if self._path is None:
             return
-        latest = self._began - _RESOLUTION
-        found = {k: d for k, d in self._found.items() if isinstance(k, bytes) and changed_at(k[:-8]) < latest}
+        found = {k: d for k, d in self._found.items() if isinstance(k, bytes) and self._settled(k[:-8])}
         if found != self._known:
             kept.keep(self._path, _head(), b"".join(_RECORD.pack(*item) for item in found.items()))
 

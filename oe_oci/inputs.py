@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .packages.feed import open_feeds
+from .packages.feed import Remembered, open_feeds
 from .packages.installer import Installer
 from .packages.payload import Payloads
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -80,7 +80,7 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
         kind=settings.kind,
         archs=settings.archs,
         native=settings.native,
-        remember=memory.indexes,
+        remember=Remembered(memory.indexes, memory.digests),
         limit=options.limit,
     )
 

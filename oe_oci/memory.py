@@ -15,22 +15,40 @@ from typing import TYPE_CHECKING, Any
 
 from . import kept
 from .digests import Digests
+from .notes import Notes
 from .tree import encode
 
 if TYPE_CHECKING:
     from .config import Config
 
+_NOTES = "notes 1"
+
 
 class Memory:
     """What is known of files by their digests, in the folder `folder`; with None nothing is, and nothing is kept.
 
-    `digests` are those of files themselves.
+    `digests` are those of files themselves, `notes` what else is known of files inside archives; these are kept
+    under `image`, a SHA-256 that stands for the image.
     """
 
-    def __init__(self, folder: str | None = None, digests: Digests | None = None) -> None:
+    def __init__(self, folder: str | None = None, digests: Digests | None = None, image: str = "") -> None:
         self.digests = digests or Digests()
         self.indexes = None if folder is None else os.path.join(folder, "indexes")
         self._archives = None if folder is None else os.path.join(folder, "archives")
+        self._image = image
+        self.notes = Notes(self.recall(image, _NOTES)) if self.keeps else None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept for later builds."""
+        return self._archives is not None
+
+    def save(self) -> None:
+        """Keep what this build knows of files for the next one of the image."""
+        self.digests.save()
+        notes = None if self.notes is None else self.notes.to_json()
+        if notes is not None:
+            self.keep(self._image, _NOTES, notes)
 
     def recall(self, digest: str, kind: str) -> Any | None:
         """The JSON value kept of an archive with that SHA-256; `kind` names what the value is, and its version."""
@@ -52,7 +70,8 @@ def open_memory(config: Config, *, paranoid: bool = False) -> Memory:
     if config.cache_dir is None:
         return Memory()
     image = hashlib.sha256(encode(f"{config.deploy_dir}\0{config.names.base}")).hexdigest()
-    return Memory(config.cache_dir, Digests(os.path.join(config.cache_dir, "digests", image), paranoid=paranoid))
+    digests = Digests(os.path.join(config.cache_dir, "digests", image), paranoid=paranoid)
+    return Memory(config.cache_dir, digests, image)
 
 
 def _head(digest: str, kind: str) -> bytes:
