@@ -75,20 +75,21 @@ class Stored(NamedTuple):
 
 
 class Holder(Protocol):
-    """Something that holds bytes, in memory or not."""
+    """Something that holds bytes, in memory or not; `notes` are as of `Stored`."""
+
+    notes: Notes | None
 
     def readinto(self, view: memoryview, offset: int) -> None:
         """Fill the whole of `view` with the bytes from `offset` on."""
 
 
 class Part(NamedTuple):
-    """A part of the bytes that `holder` holds: a member of a package's payload; the rest is as of `Stored`."""
+    """A part of the bytes that `holder` holds: a member of a package's payload; `digest` as of `Stored`."""
 
     holder: Holder
     offset: int
     size: int
     digest: str
-    notes: Notes | None = None
 
 
 Content = Union[Region, Literal, Stored, Part]
@@ -188,7 +189,9 @@ def pieces(content: Content) -> Iterator[memoryview]:
 
 def notes_on(content: Content) -> tuple[Notes | None, str]:
     """Where to look for what is known of a content, and the SHA-256 it is known by."""
-    return (content.notes, content.digest) if isinstance(content, (Stored, Part)) else (None, "")
+    if isinstance(content, Part):
+        return content.holder.notes, content.digest
+    return (content.notes, content.digest) if isinstance(content, Stored) else (None, "")
 
 
 def whole(content: Content) -> bytes:

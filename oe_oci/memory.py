@@ -50,6 +50,10 @@ class Memory:
         if notes is not None:
             self.keep(self._image, _NOTES, notes)
 
+    def has(self, digest: str) -> bool:
+        """Whether anything seems to be kept of an archive with that SHA-256."""
+        return self._archives is not None and os.path.exists(os.path.join(self._archives, digest))
+
     def recall(self, digest: str, kind: str) -> Any | None:
         """The JSON value kept of an archive with that SHA-256; `kind` names what the value is, and its version."""
         if self._archives is None:
