@@ -47,6 +47,8 @@ def build(config: Config, options: Options) -> BuildReport:
             layers = []
             for planned in plan_layers(config, inputs):
                 options.status(f"layer {planned.spec.name}")
+                if inputs.installer is not None and planned.packages is not None and not planned.left_out:
+                    inputs.installer.hold()
                 layers.append(_write(planned, layout, method, config, options))
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)

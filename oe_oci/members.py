@@ -7,9 +7,9 @@ that they are kept under.
 
 from __future__ import annotations
 
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
+from .content import Content
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, encode
 from .untar import Member
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from .untar import Archive
 
+Locate = Callable[[int, int, str], Content]
+
 _KINDS = {FILE: "f", DIRECTORY: "d", SYMLINK: "l", FIFO: "p", CHAR: "c", BLOCK: "b"}
+_NUMBERS = ("mode", "uid", "gid", "mtime", "size")  # as `Entry` has them after the kind
 _LETTERS = {letter: kind for kind, letter in _KINDS.items()}
 
 
@@ -35,7 +38,7 @@ class Listing(NamedTuple):
         return {
             "path": [member.path for member in members],
             "kind": "".join(_KINDS[entry.kind] for entry in entries),
-            **{name: [entry[place] for entry in entries] for place, name in enumerate(Entry._fields[1:6], 1)},
+            **{name: [getattr(entry, name) for entry in entries] for name in _NUMBERS},
             "offset": [member.offset for member in members],
             "digest": list(self.digests),
             "owner": [owners.setdefault((member.user, member.group), len(owners)) for member in members],
@@ -44,7 +47,9 @@ class Listing(NamedTuple):
             "device": _some(entry.device if any(entry.device) else None for entry in entries),
             "xattrs": _some([(key, decode(data)) for key, data in entry.xattrs] for entry in entries),
             "hardlink": [(n, member.hardlink) for n, member in enumerate(members) if member.hardlink is not None],
-            "raw": _some(member.raw if member.raw != _usual(member) else None for member in members),
+            "raw": _some(
+                member.raw if member.raw != _usual(member.path, member.entry.kind) else None for member in members
+            ),
         }
 
 
@@ -52,31 +57,49 @@ def _some(values: Iterable[Any]) -> list[tuple[int, Any]]:
     return [(number, value) for number, value in enumerate(values) if value]
 
 
-def _usual(member: Member) -> str:
+def _usual(path: str, kind: str) -> str:
     """A member's name as most tools write it."""
-    return f"./{member.path}/" if member.entry.kind == DIRECTORY and member.path else f"./{member.path}"
+    return f"./{path}/" if kind == DIRECTORY and path else f"./{path}"
 
 
-def from_json(value: dict[str, Any]) -> Listing:
-    """The listing that `to_json` turned into a value."""
-    kinds = map(_LETTERS.__getitem__, value["kind"])
-    entries = list(map(Entry, kinds, *(value[name] for name in Entry._fields[1:6])))
-    for number, target in value["target"]:
-        entries[number] = entries[number]._replace(target=target)
-    for number, (major, minor) in value["device"]:
-        entries[number] = entries[number]._replace(device=(major, minor))
-    for number, pairs in value["xattrs"]:
-        entries[number] = entries[number]._replace(xattrs=tuple((key, encode(data)) for key, data in pairs))
-    owners = [value["owners"][number] for number in value["owner"]]
-    users, groups = zip(*owners) if owners else ((), ())
-    members = list(map(Member, value["path"], entries, repeat(None), value["offset"], repeat(""), users, groups))
-    for number, hardlink in value["hardlink"]:
-        members[number] = members[number]._replace(hardlink=hardlink)
-    written = dict(value["raw"])
-    return Listing(
-        [member._replace(raw=written.get(number) or _usual(member)) for number, member in enumerate(members)],
-        value["digest"],
+def from_json(value: dict[str, Any], locate: Locate | None = None) -> Listing:
+    """The listing that `to_json` turned into a value; `locate(offset, size, digest)` gives the contents of files."""
+    paths, sizes, offsets, digests = (value[name] for name in ("path", "size", "offset", "digest"))
+    kinds = [_LETTERS[letter] for letter in value["kind"]]
+    hardlinks = _column(value["hardlink"], len(paths), None)
+    contents: list[Content | None] = [None] * len(paths)
+    if locate is not None:
+        contents = [
+            locate(offset, size, digest) if kind == FILE and hardlink is None else None
+            for kind, hardlink, offset, size, digest in zip(kinds, hardlinks, offsets, sizes, digests)
+        ]
+    entries = map(
+        Entry,
+        kinds,
+        *(value[name] for name in _NUMBERS),
+        _column(value["target"], len(paths), ""),
+        _column(((number, tuple(device)) for number, device in value["device"]), len(paths), (0, 0)),
+        _column(((number, _attributes(pairs)) for number, pairs in value["xattrs"]), len(paths), ()),
+        contents,
     )
+    names = [_usual(path, kind) for path, kind in zip(paths, kinds)]
+    for number, name in value["raw"]:
+        names[number] = name
+    owners = [value["owners"][number] for number in value["owner"]]
+    users, groups = ([owner[place] for owner in owners] for place in (0, 1))
+    members = map(Member, paths, entries, hardlinks, offsets, names, users, groups)
+    return Listing(list(members), digests)
+
+
+def _column(pairs: Iterable[tuple[int, Any]], length: int, default: Any) -> list[Any]:
+    column = [default] * length
+    for number, value in pairs:
+        column[number] = value
+    return column
+
+
+def _attributes(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((key, encode(data)) for key, data in pairs)
 
 
 class Recorder:

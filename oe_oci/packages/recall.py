@@ -14,7 +14,7 @@ from ..content import Part
 from ..decompress import limit_for
 from ..errors import InputError, OciError
 from ..members import Listing, from_json
-from ..tree import FILE, decode, encode
+from ..tree import decode, encode
 from .archive import Contents, check_identity
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ..content import Region
     from ..memory import Memory
-    from ..untar import Member
     from .archive import Keeper
     from .package import Package
     from .payload import Payloads
@@ -121,21 +120,18 @@ def to_json(contents: Contents, bound: int) -> dict[str, Any]:
 
 def from_value(value: dict[str, Any], path: str, payload: Keeper, digest: str, size: int) -> Contents:
     """What a package holds, by what `to_json` made of it, of a file of `size` bytes that lies at `path` now."""
-    listing = from_json(value["members"])
-    members: list[Member] = []
-    numbers: dict[str, int] = {}
-    for number, member in enumerate(listing.members):
-        numbers[member.path] = number
-        members.append(member)
-        if member.hardlink is not None:
-            first = numbers[member.hardlink]
-            entry = members[first].entry
-            if entry.inode is None:
-                entry = entry._replace(inode=(path, member.hardlink))
-                members[first] = members[first]._replace(entry=entry)
-            members[number] = member._replace(entry=entry)
-        elif member.entry.kind == FILE:
-            part = Part(payload, member.offset, member.entry.size, listing.digests[number])
-            members[number] = member._replace(entry=member.entry._replace(content=part))
+
+    def locate(offset: int, length: int, sha256: str) -> Part:
+        return Part(payload, offset, length, sha256)
+
+    members = list(from_json(value["members"], locate).members)
+    links = [(number, member.hardlink) for number, member in enumerate(members) if member.hardlink is not None]
+    numbers = {member.path: number for number, member in enumerate(members)} if links else {}
+    for number, hardlink in links:
+        first = members[numbers[hardlink]]
+        if first.entry.inode is None:
+            first = first._replace(entry=first.entry._replace(inode=(path, hardlink)))
+            members[numbers[hardlink]] = first
+        members[number] = members[number]._replace(entry=first.entry)
     control = {name: encode(data) for name, data in value["control"].items()}
     return Contents(value["fields"], control, tuple(value["conffiles"]), tuple(members), payload, digest, size)
