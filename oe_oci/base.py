@@ -149,7 +149,7 @@ class _Earlier:
             known = self._memory.digests.known(region) if region.stamp else None
             if known is not None:
                 if sink is not None:
-                    transfer(region, sink.fileno())
+                    transfer(region, sink)
                 return known
             state = hashlib.sha256()
             for piece in pieces(region):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Copying bytes of files inside the kernel, without a copy where the file system can share them.
+"""Copying bytes whose digest is known: without reading them where the file system can share them.
 
+A link would share them too, but change the stamp of the file it is to, which would be read again in the next build.
 Must not know what the files are.
 """
 
@@ -9,36 +10,33 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from .content import stamp_of, unreadable
+from .content import pieces, stamp_of, unreadable
 from .errors import InputError
 
 if TYPE_CHECKING:
     from .content import Region
 
 _FICLONE = 0x40049409
-_PIECE = 1 << 30  # of a copy; the kernel makes no longer one
 
 
-def transfer(source: Region, target: int) -> None:
-    """Write the bytes of `source`, which has its file's stamp, to the empty file of descriptor `target`.
-
-    A link would be no cheaper than what is shared, and would change the stamp of the file it is to.
+def transfer(source: Region, target: BinaryIO) -> None:
+    """Write the bytes of `source`, which has its file's stamp, to an empty file.
 
     Raises:
         InputError: the file is another one than it was.
-        ToolError: it can not be opened.
-        OSError: the bytes can not be copied.
+        ToolError: it can not be read.
+        OSError: the bytes can not be written.
     """
     try:
         descriptor = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise unreadable(source.path, error) from error
     try:
-        facts = os.fstat(descriptor)
-        if source.offset or facts.st_size != source.size or not _is_shared(descriptor, target):
-            _copy(source, descriptor, target)
+        whole = source.offset == 0 and os.fstat(descriptor).st_size == source.size
+        if not (whole and _shared(descriptor, target.fileno())):
+            target.writelines(pieces(source))
         if stamp_of(os.fstat(descriptor)) != source.stamp:
             raise InputError(
                 f"{os.fsdecode(source.path)} changed while it was read",
@@ -48,18 +46,9 @@ def transfer(source: Region, target: int) -> None:
         os.close(descriptor)
 
 
-def _is_shared(source: int, target: int) -> bool:
-    """Share all bytes of one file with another, where the file system can."""
+def _shared(source: int, target: int) -> bool:
+    """Whether the file system let one file share all bytes of another."""
     with contextlib.suppress(OSError):
         fcntl.ioctl(target, _FICLONE, source)
         return True
     return False
-
-
-def _copy(source: Region, descriptor: int, target: int) -> None:
-    position, end = source.offset, source.offset + source.size
-    while position < end:
-        count = os.sendfile(target, descriptor, position, min(_PIECE, end - position))
-        if not count:
-            return  # the file is shorter now, as its stamp will tell
-        position += count
