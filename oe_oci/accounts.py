@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from .config import Accounts, Group, User
-from .content import Literal, pieces
+from .content import Literal, whole
 from .errors import ConfigError, Fault, InputError, nearest
 from .populate import Wanted
 from .tree import DIRECTORY, FILE, Entry, Overlay, ancestors, decode, encode, resolve, shown
@@ -330,4 +330,4 @@ def _read(path: str, entry: Entry) -> str:
     assert entry.content is not None
     if entry.size > _LARGEST:
         raise InputError(f"{shown(path)} has {entry.size} bytes, too many for a file of accounts")
-    return decode(b"".join(bytes(piece) for piece in pieces(entry.content)))
+    return decode(whole(entry.content))

@@ -7,20 +7,32 @@ Must not know the layers above it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from . import decompress
+from .content import pieces
 from .errors import InputError
+from .members import from_json
 from .oci.layout import Image, find_image, open_layout, read_image
 from .oci.spec import as_list, as_object, as_text, as_texts
-from .stored import compression_of, image_tree
+from .stored import Seen, compression_of, failing, image_tree
+from .transfer import transfer
 from .tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .config import BaseRef
-    from .oci.spec import Descriptor, Platform
+    from .content import Region
+    from .members import Listing
+    from .memory import Memory
+    from .oci.layout import Layout
+    from .oci.spec import Descriptor, Digest, Platform
+    from .stored import Copy, LayerPass
+
+_KIND = "layer 1"  # the number changes with what is kept of a layer
 
 
 class Base(NamedTuple):
@@ -38,11 +50,12 @@ def open_base(
     blobs: str | None = None,
     limit: int | None = None,
     scratch: str | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Base]:
     """Open a base image; a context manager, as its files' contents are read when they are asked for.
 
     `blobs` is a layout's `blobs` folder to copy the layers into, in the pass that reads them; temporary
-    files lie in the folder `scratch` where given.
+    files lie in the folder `scratch` where given. A layer that `memory` knows is not read.
 
     Raises:
         InputError: there is no such image, it is for another platform, damaged, or may not be passed on.
@@ -57,7 +70,9 @@ def open_base(
             image = read_image(layout, find_image(layout, ref.tag, platform))
             _check(image, platform, layout.where)
             copy = None if blobs is None else lambda descriptor: _copied(blobs, descriptor)
-            tree = stack.enter_context(image_tree(layout, image, limit=limit, copy=copy, scratch=scratch)).tree
+            earlier = _Earlier(memory, limit, copy) if memory is not None and memory.keeps else None
+            found = image_tree(layout, image, limit=limit, copy=copy, scratch=scratch, earlier=earlier)
+            tree = stack.enter_context(found).tree
         except InputError as error:
             hint = error.hint
             if not os.path.lexists(ref.path) and "/" not in ref.written:
@@ -101,3 +116,51 @@ def _copied(blobs: str, descriptor: Descriptor) -> Iterator[BinaryIO]:
     with open(os.path.join(folder, descriptor.digest.hex), "wb") as file:
         yield file
         os.fchmod(file.fileno(), 0o644)
+
+
+class _Earlier:
+    """What earlier builds found out of the layers of base images, kept under the SHA-256 of their blobs."""
+
+    def __init__(self, memory: Memory, limit: int | None, copy: Copy | None) -> None:
+        self.notes = memory.notes
+        self._memory = memory
+        self._limit = limit
+        self._copy = copy
+
+    def recall(self, layout: Layout, descriptor: Descriptor, diff_id: Digest) -> Seen | None:
+        value = self._memory.recall(descriptor.digest.hex, _KIND) if descriptor.digest.algorithm == "sha256" else None
+        if value is None:
+            return None
+        region, where = layout.blob(descriptor.digest), f"{layout.where}: {descriptor.digest}"
+        # Whatever is not as it was is told by reading the layer.
+        expected = descriptor.size, compression_of(descriptor, where), str(diff_id)
+        if (region.size, value["compression"], value["diffId"]) != expected:
+            return None
+        if value["size"] > decompress.limit_for(descriptor.size, self._limit):
+            return None
+        with failing(f"cannot copy {where}"):
+            digest = self._copied(region, descriptor)
+        return Seen(from_json(value["members"]), value["size"]) if digest == descriptor.digest.hex else None
+
+    def _copied(self, region: Region, descriptor: Descriptor) -> str:
+        """The SHA-256 of a blob, which is copied; it is read only where it is not known."""
+        with contextlib.ExitStack() as stack:
+            sink = None if self._copy is None else stack.enter_context(self._copy(descriptor))
+            known = self._memory.digests.known(region)
+            if known:
+                if sink is not None:
+                    transfer(region, sink)
+                return known.hex()
+            state = hashlib.sha256()
+            for piece in pieces(region):
+                state.update(piece)
+                if sink is not None:
+                    sink.write(piece)
+        self._memory.digests.learn(region, state.digest())
+        return state.hexdigest()
+
+    def keep(self, layer: LayerPass, descriptor: Descriptor, diff_id: Digest, listing: Listing) -> None:
+        if descriptor.digest.algorithm == "sha256":
+            facts = {"compression": layer.compression, "diffId": str(diff_id), "size": layer.size}
+            self._memory.digests.learn(layer.region, bytes.fromhex(descriptor.digest.hex))
+            self._memory.keep(descriptor.digest.hex, _KIND, {**facts, "members": listing.to_json()})

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .base import Base
     from .layer import LayerBlob, Seen
     from .memory import Memory
+    from .packages.installer import Installer
     from .plan import PlannedLayer
 
 _ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}
@@ -50,7 +51,7 @@ def build(config: Config, options: Options) -> BuildReport:
         layout = os.path.join(stage, "layout")
         writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory)
         with open_inputs(config, options, memory, stage) as (base, inputs):
-            layers = [writer.write(planned) for planned in plan_layers(config, inputs)]
+            layers = [writer.write(planned, inputs.installer) for planned in plan_layers(config, inputs)]
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
         archives = _archives(stage, image, config, for_archives, options)
@@ -77,7 +78,7 @@ class _Writer:
         self._cache = open_cache(config, method.identity, memory.digests)
         os.makedirs(folder)
 
-    def write(self, planned: PlannedLayer) -> LayerReport:
+    def write(self, planned: PlannedLayer, installer: Installer | None) -> LayerReport:
         spec, delta = planned.spec, planned.delta
         self._options.status(f"layer {spec.name}")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
@@ -86,6 +87,8 @@ class _Writer:
         found = list(members(delta, self._epoch))
 
         def write(seen: Seen | None = None) -> LayerBlob:
+            if installer is not None and planned.packages is not None:
+                installer.hold()
             return write_layer(found, self._folder, self._method, jobs=self._options.jobs, seen=seen)
 
         if self._cache is None:

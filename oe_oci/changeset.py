@@ -7,7 +7,7 @@ what overlay-based runtimes do. Must not know where layers are stored.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol
 
 from .content import Content
 from .errors import InputError
@@ -16,7 +16,7 @@ from .tree import DIRECTORY, FILE, SYMLINK, Entry, Tree, ancestors, join, order,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .untar import Archive, Member
+    from .untar import Member
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -35,6 +35,14 @@ HOST_XATTRS = (
 Locate = Callable[[int, int, str], Content]
 
 
+class Members(Protocol):
+    """What gives an archive's members in order, and of the current one the digest: the archive, or a list of it."""
+
+    def __iter__(self) -> Iterator[Member]: ...
+
+    def digest(self) -> str: ...
+
+
 class Changeset(NamedTuple):
     """What a layer says: entries in the order written, paths removed, directories whose lower content is hidden."""
 
@@ -48,7 +56,7 @@ def content_xattrs(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, by
     return tuple(pair for pair in xattrs if not pair[0].startswith(HOST_XATTRS))
 
 
-def read_changeset(archive: Archive, where: str, lower: Tree, locate: Locate | None) -> Changeset:
+def read_changeset(archive: Members, where: str, lower: Tree, locate: Locate | None) -> Changeset:
     """Read a layer's members; `locate(offset, size, digest)` gives the reference to a file's bytes.
 
     Every file's bytes are hashed on the way where `locate` is given, else passed over.
@@ -78,7 +86,7 @@ def read_changeset(archive: Archive, where: str, lower: Tree, locate: Locate | N
     return Changeset(entries, tuple(removed), tuple(opaque))
 
 
-def _entry(archive: Archive, member: Member, locate: Locate | None) -> Entry:
+def _entry(archive: Members, member: Member, locate: Locate | None) -> Entry:
     entry = member.entry._replace(xattrs=content_xattrs(member.entry.xattrs))
     if entry.kind != FILE or locate is None:
         return entry

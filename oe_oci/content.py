@@ -17,6 +17,8 @@ from .errors import InputError, ToolError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .notes import Notes
+
 PIECE = 1 << 20
 _STAMP = struct.Struct("<5Q")
 _MASK = (1 << 64) - 1
@@ -64,17 +66,20 @@ class Stored(NamedTuple):
     """A file inside a compressed archive: known by its digest, read by unpacking the archive it lies in.
 
     `digest` is its SHA-256 in hexadecimal. `unpack` returns the path of a file that holds the whole uncompressed
-    archive; called only when bytes are needed.
+    archive; called only when bytes are needed. What is found out of the bytes goes into `notes`.
     """
 
     unpack: Callable[[], bytes]
     offset: int
     size: int
     digest: str
+    notes: Notes | None = None
 
 
 class Holder(Protocol):
-    """Something that holds bytes, in memory or not."""
+    """Something that holds bytes, in memory or not; `notes` are as of `Stored`."""
+
+    notes: Notes | None
 
     def readinto(self, view: memoryview, offset: int) -> None:
         """Fill the whole of `view` with the bytes from `offset` on."""
@@ -182,6 +187,25 @@ def pieces(content: Content) -> Iterator[memoryview]:
             reader.readinto(view)
             yield view
             left -= len(view)
+
+
+def notes_on(content: Content) -> tuple[Notes | None, str]:
+    """Where to look for what is known of a content, and the SHA-256 it is known by."""
+    if isinstance(content, Part):
+        return content.holder.notes, content.digest
+    return (content.notes, content.digest) if isinstance(content, Stored) else (None, "")
+
+
+def whole(content: Content) -> bytes:
+    """All bytes of a small file; where they were noted before they are not read."""
+    notes, digest = notes_on(content)
+    known = None if notes is None else notes.text(digest)
+    if known is not None:
+        return known
+    data = b"".join(map(bytes, pieces(content)))
+    if notes is not None:
+        notes.add_text(digest, data)
+    return data
 
 
 def content_digest(content: Content) -> str:

@@ -18,6 +18,8 @@ from . import kept
 from .content import Region, changed_at, content_digest, stamp_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .content import Content
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
@@ -37,7 +39,8 @@ class Digests:
     def __init__(self, path: str | None = None, *, paranoid: bool = False, began: int | None = None) -> None:
         self._path = path if path is not None and _machine() else None
         self._latest = (time.time_ns() if began is None else began) - _RESOLUTION
-        body = None if self._path is None or paranoid else kept.recall(self._path, _head())
+        self._trusting = self._path is not None and not paranoid
+        body = kept.recall(self._path, _head()) if self._path is not None and self._trusting else None
         self._kept = body if body is not None and len(body) % _RECORD == 0 else b""
         self._next = 0  # where in what is kept the record lies that will be asked for next, if all is as it was
         self._index: dict[bytes, int] | None = None
@@ -93,6 +96,18 @@ class Digests:
         path = os.path.realpath(path)
         return self.stamped(os.fsencode(path), os.stat(path))
 
+    def mark(self, files: Iterable[Region]) -> bytes | None:
+        """What files have in common with a later build only as long as none of them changes; None where nothing tells.
+
+        With `paranoid` nothing does.
+        """
+        stamps = [file.stamp for file in files]
+        return _machine() + b"".join(stamps) if self._trusting and all(map(self._settled, stamps)) else None
+
+    def _settled(self, stamp: bytes) -> bool:
+        """Whether a file that changes from now on will have another stamp."""
+        return changed_at(stamp) < self._latest
+
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
         if self._path is not None and self._seen != self._kept:
@@ -118,7 +133,7 @@ class Digests:
         return self._index
 
     def _keep(self, key: bytes, digest: bytes) -> None:
-        if changed_at(key) < self._latest:
+        if self._settled(key):
             self._seen += key
             self._seen += digest
 

@@ -11,9 +11,10 @@ import os
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .packages.feed import open_feeds
+from .packages.feed import Remembered, open_feeds
 from .packages.installer import Installer
 from .packages.payload import Payloads
+from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
 from .rootfs import open_rootfs
 
@@ -58,19 +59,19 @@ def open_inputs(
             options.status("base image")
         blobs = os.path.join(stage, "layout", "blobs") if stage else None
         base = stack.enter_context(
-            open_base(config.base, config.platform, blobs=blobs, limit=options.limit, scratch=stage)
+            open_base(config.base, config.platform, blobs=blobs, limit=options.limit, scratch=stage, memory=memory)
         )
         rootfs = None
         if needs_rootfs(config):
             assert config.rootfs is not None
             options.status("rootfs")
             rootfs = stack.enter_context(
-                open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage, digests=memory.digests)
+                open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage, memory=memory)
             )
         installer = None
         if needs_packages(config):
             options.status("feeds")
-            payloads = stack.enter_context(Payloads(stage))
+            payloads = stack.enter_context(Payloads(stage, notes=memory.notes))
             installer = _installer(config, options, memory, base, payloads)
         yield base, Inputs(base.tree, rootfs, installer, memory.digests)
 
@@ -82,14 +83,16 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
         kind=settings.kind,
         archs=settings.archs,
         native=settings.native,
-        remember=memory.indexes,
+        remember=Remembered(memory.indexes, memory.digests),
         limit=options.limit,
     )
+
+    reader = PackageReader(payloads, memory, options.jobs, options.limit)
 
     def read(packages: Sequence[Package]) -> list[Contents]:
         options.status(f"{len(packages)} packages")
         for package in packages:
             feeds.check_present(package)
-        return payloads.read(packages, options.jobs, options.limit)
+        return reader.read(packages)
 
-    return Installer(config, feeds, base.tree, read)
+    return Installer(config, feeds, base.tree, read, reader.hold)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import kept
 from .digests import Digests
+from .notes import Notes
 from .tree import encode
 
 if TYPE_CHECKING:
@@ -23,17 +24,38 @@ if TYPE_CHECKING:
 
     from .config import Config
 
+_NOTES = "notes 1"
+
 
 class Memory:
     """What is known of files by their digests, in the folder `folder`; with None nothing is, and nothing is kept.
 
-    `digests` are those of files themselves.
+    `digests` are those of files themselves, `notes` what else is known of files inside archives; these are kept
+    under `image`, a SHA-256 that stands for the image.
     """
 
-    def __init__(self, folder: str | None = None, digests: Digests | None = None) -> None:
+    def __init__(self, folder: str | None = None, digests: Digests | None = None, image: str = "") -> None:
         self.digests = digests or Digests()
         self.indexes = None if folder is None else os.path.join(folder, "indexes")
         self._archives = None if folder is None else os.path.join(folder, "archives")
+        self._image = image
+        self.notes = Notes(self.recall(image, _NOTES)) if self.keeps else None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept for later builds."""
+        return self._archives is not None
+
+    def save(self) -> None:
+        """Keep what this build knows of files for the next one of the image."""
+        self.digests.save()
+        notes = None if self.notes is None else self.notes.to_json()
+        if notes is not None:
+            self.keep(self._image, _NOTES, notes)
+
+    def has(self, digest: str) -> bool:
+        """Whether anything seems to be kept of an archive with that SHA-256."""
+        return self._archives is not None and os.path.exists(os.path.join(self._archives, digest))
 
     def recall(self, digest: str, kind: str) -> Any | None:
         """The JSON value kept of an archive with that SHA-256; `kind` names what the value is, and its version."""
@@ -61,10 +83,11 @@ def open_memory(config: Config, *, paranoid: bool = False) -> Iterator[Memory]:
         return
     image = hashlib.sha256(encode(f"{config.deploy_dir}\0{config.names.base}")).hexdigest()
     digests = Digests(os.path.join(config.cache_dir, "digests", image), paranoid=paranoid)
+    memory = Memory(config.cache_dir, digests, image)
     try:
-        yield Memory(config.cache_dir, digests)
+        yield memory
     finally:
-        digests.save()
+        memory.save()
 
 
 def _head(digest: str, kind: str) -> bytes:

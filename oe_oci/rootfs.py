@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Callable
 
 from .changeset import content_xattrs
-from .content import Region
+from .content import Content, Region, Stored
+from .decompress import NONE, limit_for
 from .errors import InputError, ToolError
-from .oci.layout import uncompressed
+from .members import Recorder, from_json
+from .oci.layout import probe, uncompressed
 from .scan import Directory
 from .stream import FileStream
 from .tree import DIRECTORY, FILE, Entry, Source, Tree, ancestors, join, parent, resolve, shown
 from .untar import Archive, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from .digests import Digests
+    from .memory import Memory
+
+Locate = Callable[[Member, str], Content]
+
+_KIND = "rootfs 1"  # the number changes with what is kept of an archive
 
 
 def rootfs_time(epoch: int | None, mtime: int) -> int:
@@ -37,34 +44,121 @@ def open_rootfs(
     *,
     limit: int | None = None,
     scratch: str | None = None,
-    digests: Digests | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Source]:
     """Open a rootfs, a directory or a tar archive with any of the usual compressions; a context manager.
 
-    A compressed archive is unpacked to a temporary file first, in the folder `scratch` where given, to at most
-    `limit` bytes. `digests` knows some files of earlier builds.
+    A compressed archive is unpacked to a temporary file, in the folder `scratch` where given, to at most `limit`
+    bytes: at once, or, where `memory` knows what is in it, when a content is asked for.
 
     Raises:
         InputError: there is nothing at `path`, or an archive that is damaged or hostile.
         ToolError: it can not be read.
     """
     if os.path.isdir(path):
-        yield Directory(path, "rootfs", lambda mtime: rootfs_time(epoch, mtime), digests=digests)
+        yield Directory(
+            path, "rootfs", lambda mtime: rootfs_time(epoch, mtime), digests=None if memory is None else memory.digests
+        )
         return
     if not os.path.lexists(path):
         raise InputError(f"IMAGE_ROOTFS: there is no {path}", hint="give --rootfs DIR or TAR, or set IMAGE_ROOTFS")
-    with uncompressed(path, limit=limit, scratch=scratch) as plain:
-        yield _read_archive(plain, path, epoch)
+    file, compression = probe(path)
+    if compression == NONE:
+        yield _read_plain(file, path, epoch)
+        return
+    with _Unpacked(path, file, limit, scratch) as unpacked:
+        yield _read_compressed(unpacked, epoch, memory if memory is not None and memory.keeps else None)
 
 
-def _read_archive(plain: Region, where: str, epoch: int | None) -> Tree:
-    found = _Archived(plain, where, epoch)
+class _Unpacked:
+    """A compressed archive that is unpacked when it is first asked for; a context manager."""
+
+    def __init__(self, where: str, file: Region, limit: int | None, scratch: str | None) -> None:
+        self.where = where
+        self.file = file
+        self.most = limit_for(file.size, limit)
+        self._limit = limit
+        self._scratch = scratch
+        self._stack = contextlib.ExitStack()
+        self._plain: Region | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> _Unpacked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self) -> bytes:
+        return self.plain().path
+
+    def plain(self) -> Region:
+        """The archive without compression.
+
+        Raises:
+            InputError: it is damaged, unpacks to too much, or is another one than it was.
+            ToolError: it can not be read, or not be unpacked.
+        """
+        with self._lock:
+            if self._plain is None:
+                self._plain = self._stack.enter_context(
+                    uncompressed(self.where, limit=self._limit, scratch=self._scratch)
+                )
+                if probe(self.where)[0] != self.file:
+                    raise InputError(
+                        f"{self.where} changed while it was read",
+                        hint="nothing may write to the inputs during a build; start again when that has ended",
+                    )
+            return self._plain
+
+
+def _read_plain(plain: Region, where: str, epoch: int | None) -> Tree:
+    def locate(member: Member, _digest: str) -> Content:
+        return Region(plain.path, member.offset, member.entry.size, plain.stamp)
+
+    with _opened(plain, where) as archive:
+        return _tree(((member, "") for member in archive), locate, where, epoch)
+
+
+def _read_compressed(unpacked: _Unpacked, epoch: int | None, memory: Memory | None) -> Tree:
+    where, notes = unpacked.where, None if memory is None else memory.notes
+
+    def locate(member: Member, digest: str) -> Content:
+        return Stored(unpacked, member.offset, member.entry.size, digest, notes)
+
+    digest = "" if memory is None else memory.digests(unpacked.file).hex()
+    value = None if memory is None else memory.recall(digest, _KIND)
+    if value is not None and value["size"] <= unpacked.most:
+        listing = from_json(value["members"])
+        return _tree(zip(listing.members, listing.digests), locate, where, epoch)
+    plain = unpacked.plain()
+    with _opened(plain, where) as archive:
+        recorder = Recorder(archive)
+        tree = _tree(_with_digests(recorder), locate, where, epoch)
+    if memory is not None:
+        memory.keep(digest, _KIND, {"size": plain.size, "members": recorder.listing.to_json()})
+    return tree
+
+
+@contextlib.contextmanager
+def _opened(plain: Region, where: str) -> Iterator[Archive]:
     try:
         with open(plain.path, "rb") as file:
-            for member in Archive(FileStream(file, 0, plain.size), where, whole=True):
-                found.add(member)
+            yield Archive(FileStream(file, 0, plain.size), where, whole=True)
     except OSError as error:
         raise ToolError(f"cannot read {where}: {error.strerror}") from error
+
+
+def _with_digests(archive: Recorder) -> Iterator[tuple[Member, str]]:
+    for member in archive:
+        yield member, archive.digest() if member.entry.kind == FILE and member.hardlink is None else ""
+
+
+def _tree(members: Iterable[tuple[Member, str]], locate: Locate, where: str, epoch: int | None) -> Tree:
+    """The tree of an archive's members, given with the SHA-256 of their contents."""
+    found = _Archived(locate, where, epoch)
+    for member, digest in members:
+        found.add(member, digest)
     if len(found.tree) == 1:
         raise InputError(f"{where}: an empty archive")
     return found.tree
@@ -73,17 +167,17 @@ def _read_archive(plain: Region, where: str, epoch: int | None) -> Tree:
 class _Archived:
     """The tree of an archive's members so far."""
 
-    def __init__(self, plain: Region, where: str, epoch: int | None) -> None:
+    def __init__(self, locate: Locate, where: str, epoch: int | None) -> None:
         self.tree = Tree({"": Entry(DIRECTORY, 0o755)})
-        self._plain = plain
+        self._locate = locate
         self._where = where
         self._epoch = epoch
         self._occupied: set[str] = set()  # directories with something in them
 
-    def add(self, member: Member) -> None:
+    def add(self, member: Member, digest: str) -> None:
         """Put one member where extracting it would: through links inside the root, replacing what was there."""
         path = self._place(member.path)
-        entry = self._entry(member) if member.hardlink is None else self._linked(member, member.hardlink)
+        entry = self._entry(member, digest) if member.hardlink is None else self._linked(member, member.hardlink)
         if path in self._occupied and entry.kind != DIRECTORY:
             raise InputError(f"{self._where}: {shown(path)}: a directory with files in it becomes something else")
         for up in ancestors(path):
@@ -93,12 +187,12 @@ class _Archived:
             self.tree.put(up, Entry(DIRECTORY, 0o755))
         self.tree.put(path, entry)
 
-    def _entry(self, member: Member) -> Entry:
+    def _entry(self, member: Member, digest: str) -> Entry:
         entry = member.entry
         return entry._replace(
             mtime=rootfs_time(self._epoch, entry.mtime),
             xattrs=content_xattrs(entry.xattrs),
-            content=Region(self._plain.path, member.offset, entry.size) if entry.kind == FILE else None,
+            content=self._locate(member, digest) if entry.kind == FILE else None,
         )
 
     def _linked(self, member: Member, hardlink: str) -> Entry:

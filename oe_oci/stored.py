@@ -12,12 +12,13 @@ import os
 import tempfile
 import threading
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, BinaryIO, Callable, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Callable, NamedTuple, Protocol
 
 from . import decompress
-from .changeset import apply_changeset, read_changeset
+from .changeset import Members, apply_changeset, read_changeset
 from .content import PIECE, Content, Stored, pieces
 from .errors import InputError, ToolError
+from .members import Recorder, Replay
 from .oci.spec import LAYER_TYPES, as_list, as_object, as_text
 from .stream import PieceStream
 from .tree import DIRECTORY, Entry, Tree
@@ -26,6 +27,8 @@ from .untar import Archive
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from .members import Listing
+    from .notes import Notes
     from .oci.layout import Image, Layout
     from .oci.spec import Descriptor, Digest
     from .untar import Member
@@ -92,7 +95,7 @@ class LayerPass:
             self.digest.update(piece)
             if self._sink is not None:
                 # Turned here, as a decompressor takes any OSError of its input for damage.
-                with _failing(f"cannot copy {self.where}"):
+                with failing(f"cannot copy {self.where}"):
                     self._sink.write(piece)
             yield piece
 
@@ -113,7 +116,8 @@ class _CountedArchive(Archive):
 
 
 @contextlib.contextmanager
-def _failing(what: str) -> Iterator[None]:
+def failing(what: str) -> Iterator[None]:
+    """Turns an OSError into the ToolError that says `what` failed; a context manager."""
     try:
         yield
     except OSError as error:
@@ -188,12 +192,12 @@ class LayerFile:
 
     def __init__(self, files: LayerFiles, number: int, descriptor: Descriptor, diff_id: Digest) -> None:
         self.number = number
+        self.descriptor = descriptor
+        self.diff_id = diff_id
         self._files = files
-        self._descriptor = descriptor
-        self._diff_id = diff_id
 
     def __call__(self) -> bytes:
-        return self._files.path(self._descriptor, self._diff_id)
+        return self._files.path(self.descriptor, self.diff_id)
 
 
 class LayerFiles:
@@ -217,7 +221,7 @@ class LayerFiles:
         with read_layer(self._layout, descriptor, diff_id, limit=self._limit) as layer:
             if layer.compression == decompress.NONE and layer.region.offset == 0:
                 return layer.region.path
-            with _failing(f"cannot unpack {layer.where}"):
+            with failing(f"cannot unpack {layer.where}"):
                 if self._folder is None:
                     self._folder = tempfile.TemporaryDirectory(prefix="oe-oci-", dir=self._scratch)
                 name = os.path.join(self._folder.name, diff_id.hex)
@@ -238,6 +242,25 @@ class LayerFiles:
         self.close()
 
 
+class Seen(NamedTuple):
+    """What is in a layer: the members of its tar archive, and that archive's size in bytes."""
+
+    listing: Listing
+    size: int
+
+
+class Earlier(Protocol):
+    """What earlier builds found out of layers; what is found out of files goes into `notes`."""
+
+    notes: Notes | None
+
+    def recall(self, layout: Layout, descriptor: Descriptor, diff_id: Digest) -> Seen | None:
+        """What is in a layer; None where it must be read. The layer is as `read_layer` checks it, and copied."""
+
+    def keep(self, layer: LayerPass, descriptor: Descriptor, diff_id: Digest, listing: Listing) -> None:
+        """Take note of what was read in a layer."""
+
+
 class ImageTree(NamedTuple):
     """An image's final file system and its layers' facts. The contents of `tree` are readable within its context."""
 
@@ -247,12 +270,18 @@ class ImageTree(NamedTuple):
 
 @contextlib.contextmanager
 def image_tree(
-    layout: Layout, image: Image, *, limit: int | None = None, copy: Copy | None = None, scratch: str | None = None
+    layout: Layout,
+    image: Image,
+    *,
+    limit: int | None = None,
+    copy: Copy | None = None,
+    scratch: str | None = None,
+    earlier: Earlier | None = None,
 ) -> Iterator[ImageTree]:
     """Read an image's layers from the base up; a context manager, as contents are unpacked when they are asked for.
 
     Temporary files lie in the folder `scratch` where given. `copy(descriptor)` opens what gets a layer's blob in the
-    same pass; left with an error it must drop what it got.
+    same pass; left with an error it must drop what it got. A layer that `earlier` knows is not read.
 
     Raises:
         InputError: a layer is not what the image says, or is damaged or hostile.
@@ -264,20 +293,40 @@ def image_tree(
         for number, created_by in enumerate(_history(layout, image)):
             descriptor, diff_id = image.layers[number], image.diff_ids[number]
             file = LayerFile(files, number, descriptor, diff_id)
-            # All that can raise a bare OSError here is the copy, when it is opened or closed.
-            with _failing(f"cannot copy {layout.where}: {descriptor.digest}"), contextlib.ExitStack() as stack:
-                sink = None if copy is None else stack.enter_context(copy(descriptor))
-                layer = stack.enter_context(read_layer(layout, descriptor, diff_id, limit=limit, sink=sink))
-                _apply(tree, layer, file)
-            layers.append(StoredLayer(descriptor, diff_id, layer.size, layer.entries, created_by))
+            seen = None if earlier is None else earlier.recall(layout, descriptor, diff_id)
+            if seen is None:
+                layer = _read(tree, layout, file, limit, copy, earlier)
+                size, entries = layer.size, layer.entries
+            else:
+                size, entries = seen.size, len(seen.listing.members)
+                _apply(tree, Replay(seen.listing), f"{layout.where}: {descriptor.digest}", file, earlier)
+            layers.append(StoredLayer(descriptor, diff_id, size, entries, created_by))
         yield ImageTree(tree, tuple(layers))
 
 
-def _apply(tree: Tree, layer: LayerPass, file: LayerFile) -> None:
-    def locate(offset: int, size: int, digest: str) -> Content:
-        return Stored(file, offset, size, digest)
+def _read(
+    tree: Tree, layout: Layout, file: LayerFile, limit: int | None, copy: Copy | None, earlier: Earlier | None
+) -> LayerPass:
+    """Put a layer that must be read on top of `tree`."""
+    descriptor, diff_id = file.descriptor, file.diff_id
+    # All that can raise a bare OSError here is the copy, when it is opened or closed.
+    with failing(f"cannot copy {layout.where}: {descriptor.digest}"), contextlib.ExitStack() as stack:
+        sink = None if copy is None else stack.enter_context(copy(descriptor))
+        layer = stack.enter_context(read_layer(layout, descriptor, diff_id, limit=limit, sink=sink))
+        recorder = None if earlier is None else Recorder(layer.archive)
+        _apply(tree, recorder or layer.archive, layer.where, file, earlier)
+    if earlier is not None and recorder is not None:
+        earlier.keep(layer, descriptor, diff_id, recorder.listing)
+    return layer
 
-    apply_changeset(tree, read_changeset(layer.archive, layer.where, tree, locate))
+
+def _apply(tree: Tree, members: Members, where: str, file: LayerFile, earlier: Earlier | None) -> None:
+    notes = None if earlier is None else earlier.notes
+
+    def locate(offset: int, size: int, digest: str) -> Content:
+        return Stored(file, offset, size, digest, notes)
+
+    apply_changeset(tree, read_changeset(members, where, tree, locate))
 
 
 def layer_facts(layout: Layout, image: Image, *, limit: int | None = None) -> tuple[StoredLayer, ...]:

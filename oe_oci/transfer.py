@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A blob brought from one folder into another by the cheapest way there is, its bytes checked on the way.
+"""Bytes brought from one file to another by the cheapest way there is, checked on the way where they have to be.
 
 Must not know caches or layouts.
 """
@@ -10,18 +10,56 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import kept
+from .content import pieces, stamp_of, unreadable
+from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .content import Region
     from .oci.spec import Descriptor
 
 _FICLONE = 0x40049409  # linux/fs.h
 _PIECE = 1 << 20
 _MODE = 0o644
+
+
+def transfer(source: Region, target: BinaryIO) -> None:
+    """Write the bytes of `source`, whose digest is known by its file's stamp, to an empty file.
+
+    A link would change that stamp, and the file be read again in the next build.
+
+    Raises:
+        InputError: the file is another one than it was.
+        ToolError: it can not be read.
+        OSError: the bytes can not be written.
+    """
+    try:
+        descriptor = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise unreadable(source.path, error) from error
+    try:
+        whole = source.offset == 0 and os.fstat(descriptor).st_size == source.size
+        if not (whole and _cloned(descriptor, target.fileno())):
+            target.writelines(pieces(source))
+        if stamp_of(os.fstat(descriptor)) != source.stamp:
+            raise InputError(
+                f"{os.fsdecode(source.path)} changed while it was read",
+                hint="nothing may write to the inputs during a build; start again when that has ended",
+            )
+    finally:
+        os.close(descriptor)
+
+
+def _cloned(source: int, target: int) -> bool:
+    """Whether the file system let one file share all bytes of another."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(target, _FICLONE, source)
+        return True
+    return False
 
 
 class BlobError(Exception):
@@ -51,9 +89,7 @@ def bring(source: int, path: str, blob: Descriptor, target: str, *, trusted: boo
 
 def _clone(source: int, _path: str, blob: Descriptor, target: str, trusted: bool) -> bool:
     with kept.unfinished(os.path.dirname(target)) as (descriptor, name):
-        try:
-            fcntl.ioctl(descriptor, _FICLONE, source)
-        except OSError:
+        if not _cloned(source, descriptor):
             return False
         if not trusted:
             check(descriptor, blob)

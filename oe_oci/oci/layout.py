@@ -15,7 +15,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import decompress
-from ..content import Reader, Region, pieces
+from ..content import Reader, Region, pieces, stamp_of
 from ..errors import InputError, ToolError, nearest
 from ..stream import FileStream
 from ..tree import FILE
@@ -83,7 +83,7 @@ class Layout:
             raise ToolError(f"cannot read {path}: {error.strerror}") from error
         if not stat.S_ISREG(facts.st_mode):
             raise InputError(f"{self.where}: {name} is no regular file")
-        return Region(os.fsencode(path), 0, facts.st_size)
+        return Region(os.fsencode(path), 0, facts.st_size, stamp_of(facts))
 
     def blob(self, digest: Digest) -> Region:
         return self.region(f"blobs/{digest.algorithm}/{digest.hex}")
@@ -146,28 +146,38 @@ def open_layout(
         yield layout
 
 
+def probe(path: str) -> tuple[Region, str]:
+    """An archive's file, links followed, and its compression.
+
+    Raises:
+        InputError: it is no regular file.
+        ToolError: it can not be read.
+    """
+    try:
+        facts = os.stat(path)
+        if not stat.S_ISREG(facts.st_mode):
+            raise InputError(f"{path} is no regular file")
+        with open(path, "rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ToolError(f"cannot read {path}: {error.strerror}") from error
+    # The path may be a link: the archive is named by the user, not by an untrusted input.
+    region = Region(os.fsencode(os.path.realpath(path)), 0, facts.st_size, stamp_of(facts))
+    return region, decompress.detect(head)
+
+
 @contextlib.contextmanager
 def uncompressed(path: str, *, limit: int | None = None, scratch: str | None = None) -> Iterator[Region]:
     """The bytes of an archive without compression: the file itself, or a temporary one that goes with the context.
 
     The temporary file lies in the folder `scratch` where given, else where the system has such files.
     """
+    region, compression = probe(path)
+    if compression == decompress.NONE:
+        yield region
+        return
     with contextlib.ExitStack() as stack:
-        try:
-            facts = os.stat(path)
-            if not stat.S_ISREG(facts.st_mode):
-                raise InputError(f"{path} is no regular file")
-            size = facts.st_size
-            head = stack.enter_context(open(path, "rb")).read(8)
-        except OSError as error:
-            raise ToolError(f"cannot read {path}: {error.strerror}") from error
-        # The path may be a link: the archive is named by the user, not by an untrusted input.
-        region = Region(os.fsencode(os.path.realpath(path)), 0, size)
-        compression = decompress.detect(head)
-        if compression == decompress.NONE:
-            yield region
-            return
-        most = decompress.limit_for(size, limit)
+        most = decompress.limit_for(region.size, limit)
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", dir=scratch))
             name = os.path.join(folder, "archive.tar")
@@ -187,7 +197,7 @@ def _archive_files(plain: Region, where: str) -> Iterator[tuple[str, Region]]:
     links: dict[str, Region] = {}
     with open(plain.path, "rb") as file:
         for member in Archive(FileStream(file, 0, plain.size), where, whole=True):
-            region: Region | None = Region(plain.path, member.offset, member.entry.size)
+            region: Region | None = Region(plain.path, member.offset, member.entry.size, plain.stamp)
             if member.hardlink is not None:
                 region = links.get(member.hardlink)
             elif member.entry.kind != FILE:

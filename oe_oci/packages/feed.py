@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..architectures import architecture, debian
-from ..content import Region, content_digest
+from ..content import Region, stamp_of
+from ..digests import Digests
 from ..errors import ConfigError, Fault, InputError, ToolError
 from ..tree import decode, encode
 from .control import identity
@@ -29,13 +30,20 @@ _THREADS = 4
 _ANEW = "make the index anew"
 
 
+class Remembered(NamedTuple):
+    """The folder where it is kept what feeds hold, None for none, and what tells which files did not change."""
+
+    folder: str | None
+    digests: Digests
+
+
 def open_feeds(
     folders: Sequence[str],
     *,
     kind: str | None,
     archs: Sequence[str] | None,
     native: str,
-    remember: str | None,
+    remember: Remembered | None,
     limit: int | None,
 ) -> Feeds:
     """The packages of some feeds, the first of which goes before the others.
@@ -43,18 +51,18 @@ def open_feeds(
     `kind` is `deb` or `ipk`, None where the feeds tell. `archs` are the architectures to take, the lowest priority
     first; None stands for what the feeds hold for `native`, the target's architecture in Debian's words. Packages for
     any architecture are always taken, and of deb those for `native`, as PACKAGE_ARCHS does not have Debian's words.
-    What was read is kept in the folder `remember`; `limit` bounds an index's uncompressed bytes (default: 256 MiB).
+    What was read is kept in the folder of `remember`; `limit` bounds an index's uncompressed bytes (default: 256 MiB).
 
     Raises:
         ConfigError: the feeds hold packages of both kinds, and `kind` is None.
         InputError: a feed holds no packages, or is damaged.
         ToolError: it can not be read.
     """
-    feeds = [_survey(number, folder, remember, limit) for number, folder in enumerate(folders)]
+    remember = remember or Remembered(None, Digests())
+    feeds = [_survey(number, folder, remember.folder, limit) for number, folder in enumerate(folders)]
     chosen = _kind(feeds, kind)
-    return Feeds(
-        [source for feed in feeds for source in _sources(feed, chosen, remember)], feeds, chosen, archs, native
-    )
+    sources = [source for feed in feeds for source in _sources(feed, chosen, remember)]
+    return Feeds(sources, feeds, chosen, archs, native, remember.digests)
 
 
 class Feeds:
@@ -65,12 +73,19 @@ class Feeds:
     """
 
     def __init__(
-        self, sources: Sequence[_Source], feeds: Sequence[_Feed], kind: str, archs: Sequence[str] | None, native: str
+        self,
+        sources: Sequence[_Source],
+        feeds: Sequence[_Feed],
+        kind: str,
+        archs: Sequence[str] | None,
+        native: str,
+        digests: Digests,
     ) -> None:
         self.kind = kind
         self.archs = tuple(archs) if archs is not None else _found_archs(sources, kind, native)
         self._sources = sources
         self._feeds = feeds
+        self._digests = digests
         self._native = native if kind == DEB else ""
         self._places = {arch: place for place, arch in enumerate(self.archs)}
         self._packages: dict[str, tuple[Package, ...]] = {}
@@ -100,7 +115,7 @@ class Feeds:
                 for number in source.packages.named(name):
                     package = self._package(source, source.packages.fields(number))
                     if package is not None:
-                        _check_same(found.setdefault(package[:3], package), package)
+                        self._check_same(found.setdefault(package[:3], package), package)
             ranked = sorted(found.values(), key=lambda one: one.path)
             ranked.sort(key=lambda one: sort_key(one.version), reverse=True)
             self._packages[name] = tuple(sorted(ranked, key=self._rank))
@@ -153,6 +168,22 @@ class Feeds:
             self._listing[path] = source.packages.where
         return Package(name, version, arch, fields, path, int(size) if size else None, digest or None, source.feed)
 
+    def _check_same(self, first: Package, second: Package) -> None:
+        """See that two packages of one name, version and architecture are the same."""
+        if first.path == second.path:
+            same = (first.size, first.digest) == (second.size, second.digest)
+        else:
+            same_size = first.size == second.size or None in (first.size, second.size)
+            same = same_size and self._digest(first) == self._digest(second)
+        if not same:
+            raise InputError(
+                f"{first.path} and {second.path} are both {first.shown} for {first.arch}, with different content",
+                hint="remove one of them, and make the index anew where there is one",
+            )
+
+    def _digest(self, package: Package) -> str:
+        return self._digests(_file(package.path)).hex() if package.digest is None else package.digest
+
     def _taken(self, arch: str, path: str, source: _Source) -> bool:
         if arch in self._places or arch in _INDEPENDENT[self.kind]:
             return True
@@ -185,26 +216,6 @@ def _is_other(arch: str, native: str) -> bool:
     """Whether a word is that of another processor; those of arm alone do not tell, as armv8a may be either."""
     word = architecture(arch)
     return word not in ("", "arm") and debian(word) != native
-
-
-def _check_same(first: Package, second: Package) -> None:
-    """See that two packages of one name, version and architecture are the same."""
-    if first.path == second.path:
-        same = (first.size, first.digest) == (second.size, second.digest)
-    else:
-        same_size = first.size == second.size or None in (first.size, second.size)
-        same = same_size and _digest(first) == _digest(second)
-    if not same:
-        raise InputError(
-            f"{first.path} and {second.path} are both {first.shown} for {first.arch}, with different content",
-            hint="remove one of them, and make the index anew where there is one",
-        )
-
-
-def _digest(package: Package) -> str:
-    if package.digest is not None:
-        return package.digest
-    return content_digest(Region(os.fsencode(os.path.realpath(package.path)), 0, _stat(package.path).st_size))
 
 
 # ---- what lies where
@@ -331,7 +342,7 @@ def _kind(feeds: Sequence[_Feed], kind: str | None) -> str:
 # ---- packages without an index
 
 
-def _sources(feed: _Feed, kind: str, remember: str | None) -> Iterator[_Source]:
+def _sources(feed: _Feed, kind: str, remember: Remembered) -> Iterator[_Source]:
     yield from feed.listed
     records: list[bytes] = []
     for folder, names in feed.loose.items():
@@ -342,21 +353,29 @@ def _sources(feed: _Feed, kind: str, remember: str | None) -> Iterator[_Source]:
         yield _Source(Index(records, feed.top), feed.number, feed.top, feed.top, listed=False)
 
 
-def _read_folder(top: str, paths: Sequence[str], remember: str | None) -> list[bytes]:
+def _read_folder(top: str, paths: Sequence[str], remember: Remembered) -> list[bytes]:
     """The records of packages by what they say themselves, remembered as long as no file changes."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most feeds have an index
 
-    files = [(path, decode(os.fsencode(os.path.relpath(path, top))), _stat(path)) for path in paths]
-    facts = [(name, s.st_size, s.st_mtime_ns, s.st_ino, s.st_ctime_ns) for _, name, s in files]
-    key = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
-    known = recall(remember, key) if remember is not None else None
+    names = [decode(os.fsencode(os.path.relpath(path, top))) for path in paths]
+    files = list(map(_file, paths))
+    mark = remember.digests.mark(files)
+    folder = None if mark is None else remember.folder
+    key = hashlib.sha256((mark or b"") + encode("\0".join(names))).hexdigest()
+    known = None if folder is None else recall(folder, key)
     if known is not None:
         return known
     with ThreadPoolExecutor(_THREADS) as pool:
-        records = list(pool.map(_read_file, *zip(*files)))
-    if remember is not None:
-        keep(remember, key, records)
+        records = list(pool.map(_read_file, paths, names, (file.size for file in files)))
+    if folder is not None:
+        keep(folder, key, records)
     return records
+
+
+def _file(path: str) -> Region:
+    """The whole file of a package."""
+    status = _stat(path)
+    return Region(os.fsencode(os.path.realpath(path)), 0, status.st_size, stamp_of(status))
 
 
 def _stat(path: str) -> os.stat_result:
@@ -368,11 +387,11 @@ def _stat(path: str) -> os.stat_result:
         raise ToolError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _read_file(path: str, name: str, status: os.stat_result) -> bytes:
+def _read_file(path: str, name: str, size: int) -> bytes:
     from .archive import read_control  # noqa: PLC0415 - not needed where there is an index
 
     if "\n" in name:
         raise InputError(f"{path!r}: a line feed in the name of a package's file", hint="give it another name")
     fields = read_control(path, path)
     identity(fields, path)
-    return record({**fields, "Filename": name, "Size": str(status.st_size), "SHA256": "", "MD5Sum": ""})
+    return record({**fields, "Filename": name, "Size": str(size), "SHA256": "", "MD5Sum": ""})

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .resolve import Resolution, Selected
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
+Hold = Callable[["Sequence[Contents]"], None]
 
 TOP = "top"  # the value of OCI_PACKAGE_DATABASE for a layer of its own
 
@@ -104,15 +105,18 @@ class Installation(NamedTuple):
 class Installer:
     """Installs the packages of layer after layer; each is to be written before the next, as their bytes are let go.
 
-    `read` reads packages' files, in the order given.
+    `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
     """
 
-    def __init__(self, config: Config, feeds: Feeds, base: Tree, read: Read) -> None:
+    def __init__(
+        self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None
+    ) -> None:
         settings = config.packages
         self._config = config
         self._epoch = config.epoch or 0
         self._feeds = feeds
         self._read = read
+        self._hold = hold
         self._policy = Policy(
             feeds.kind,
             settings.native,
@@ -178,6 +182,15 @@ class Installer:
         if self._config.packages.database != KEEP:
             wanted = Wanted({**_plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
         return Installation(wanted, asked, _facts(resolution, self._held))
+
+    def hold(self) -> None:
+        """Have the payloads of the layer installed last at hand; to be called before that is written.
+
+        Raises:
+            InputError: a package changed after it was read first.
+            ToolError: one can not be read, or the disk is full.
+        """
+        self._hold(self._held)
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""

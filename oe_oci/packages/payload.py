@@ -12,7 +12,7 @@ import tempfile
 import threading
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import IO, TYPE_CHECKING, Callable, Union
+from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
 
 from ..errors import InputError, ToolError
 from .archive import Contents, check_identity, read_package
@@ -20,10 +20,14 @@ from .archive import Contents, check_identity, read_package
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..notes import Notes
     from .package import Package
 
 MEMORY = 32 << 20
 
+Wanted = Callable[[], bool]
+
+_Found = TypeVar("_Found")
 _Place = Union[bytes, int]  # of a piece: its bytes, or where it begins in the file
 
 
@@ -31,10 +35,12 @@ class Payloads:
     """Reads packages and holds their payloads; a context manager, after which none can be read.
 
     At most `memory` bytes are held in memory; the rest lies in a file in `folder` (default: that of temporary files).
+    What is found out of files goes into `notes`.
     """
 
-    def __init__(self, folder: str | None = None, memory: int = MEMORY) -> None:
+    def __init__(self, folder: str | None = None, memory: int = MEMORY, notes: Notes | None = None) -> None:
         self._store = _Store(folder, memory)
+        self._notes = notes
 
     def __enter__(self) -> Payloads:
         return self
@@ -52,33 +58,51 @@ class Payloads:
             InputError: a package is not what the index says, or is damaged or hostile.
             ToolError: one can not be read, or the disk is full.
         """
-        wanted = len(packages)  # after an error only the packages before that one, as theirs would come first
+        payloads = [Payload(self._store, package, limit, self._notes) for package in packages]
+        return _side_by_side(payloads, jobs, Payload.read)
 
-        def read(number: int) -> Contents | None:
-            nonlocal wanted
-            try:
-                return payloads[number].read(lambda: number < wanted) if number < wanted else None
-            except _Unwanted:
-                return None
-            except BaseException:
-                wanted = min(wanted, number)
-                raise
+    def unread(self, package: Package, digest: str, limit: int | None = None) -> Payload:
+        """The payload of a package whose SHA-256 is `digest`, to be read when it is asked for."""
+        return Payload(self._store, package, limit, self._notes, digest)
 
-        payloads = [Payload(self._store, package, limit) for package in packages]
-        # The biggest first, so that no thread is left alone with one at the end.
-        numbers = sorted(range(len(packages)), key=lambda number: -_file_size(packages[number]))
-        with ThreadPoolExecutor(max(1, jobs), "package") as pool:
-            try:
-                futures = {number: pool.submit(read, number) for number in numbers}
-                wait(futures.values())
-                found = (futures[number].result() for number in range(len(packages)))
-                return [contents for contents in found if contents is not None]
-            except BaseException:
-                wanted = 0
-                pool.shutdown(wait=True, cancel_futures=True)
-                for payload in payloads:
-                    payload.release()
-                raise
+    def hold(self, packages: Sequence[Contents], jobs: int) -> None:
+        """Read the payloads that are not held, in `jobs` threads; errors are as of `read`.
+
+        Raises:
+            InputError: a package changed after it was read first.
+            ToolError: one can not be read, or the disk is full.
+        """
+        payloads = [one.payload for one in packages if isinstance(one.payload, Payload) and not one.payload.held]
+        _side_by_side(payloads, jobs, Payload.hold)
+
+
+def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payload, Wanted], _Found]) -> list[_Found]:
+    """What `work` gives for each payload, in the same order; after an error nothing is held of any."""
+    wanted = len(payloads)  # after an error only those before that one, as theirs would come first
+
+    def do(number: int) -> list[_Found]:
+        nonlocal wanted
+        try:
+            return [work(payloads[number], lambda: number < wanted)] if number < wanted else []
+        except _Unwanted:
+            return []
+        except BaseException:
+            wanted = min(wanted, number)
+            raise
+
+    # The biggest first, so that no thread is left alone with one at the end.
+    numbers = sorted(range(len(payloads)), key=lambda number: -_file_size(payloads[number].package))
+    with ThreadPoolExecutor(max(1, jobs), "package") as pool:
+        try:
+            futures = {number: pool.submit(do, number) for number in numbers}
+            wait(futures.values())
+            return [found for number in range(len(payloads)) for found in futures[number].result()]
+        except BaseException:
+            wanted = 0
+            pool.shutdown(wait=True, cancel_futures=True)
+            for payload in payloads:
+                payload.release()
+            raise
 
 
 def _file_size(package: Package) -> int:
@@ -97,22 +121,25 @@ class _Unwanted(BaseException):
 class Payload:
     """The uncompressed payload of one package; its bytes may be asked for by several threads.
 
-    What was released is read again from the package when it is asked for.
+    What was released, or not read yet of a package whose SHA-256 is `digest`, is read when it is asked for.
     """
 
-    def __init__(self, store: _Store, package: Package, limit: int | None) -> None:
+    def __init__(
+        self, store: _Store, package: Package, limit: int | None, notes: Notes | None, digest: str | None = None
+    ) -> None:
+        self.package = package
+        self.notes = notes
         self._store = store
-        self._package = package
         self._limit = limit
         self._lock = threading.RLock()
-        self._wanted: Callable[[], bool] = lambda: True
-        self._digest: str | None = None  # of the package, known once it was read
+        self._wanted: Wanted = lambda: True
+        self._digest = digest
         self._held = False
         self._starts: list[int] = []  # where in the payload each piece begins
         self._places: list[_Place] = []
         self._size = 0
 
-    def read(self, wanted: Callable[[], bool]) -> Contents:
+    def read(self, wanted: Wanted) -> Contents:
         """Read the package, by what its index says of it; ends early where it is no longer wanted.
 
         Raises:
@@ -120,13 +147,13 @@ class Payload:
             ToolError: it can not be read, or its payload not be kept.
         """
         self._wanted = wanted
-        contents = self._read(self._package.size, self._package.digest)
+        contents = self._read(self.package.size, self.package.digest)
         self._wanted = lambda: True
-        check_identity(contents, self._package)
+        check_identity(contents, self.package)
         return contents
 
     def _read(self, size: int | None, digest: str | None) -> Contents:
-        path = self._package.path
+        path = self.package.path
         with self._lock:
             try:
                 contents = read_package(path, path, self, size=size, digest=digest, limit=self._limit)
@@ -135,6 +162,25 @@ class Payload:
                 raise
             self._digest, self._held = contents.digest, True
             return contents
+
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def hold(self, wanted: Wanted) -> None:
+        """Read the payload unless it is held; ends early where it is no longer wanted.
+
+        Raises:
+            InputError: the package has changed.
+            ToolError: it can not be read, or its payload not be kept.
+        """
+        with self._lock:
+            if not self._held:
+                self._wanted = wanted
+                try:
+                    self._read_again()
+                finally:
+                    self._wanted = lambda: True
 
     def write(self, piece: bytes) -> None:
         """Keep the next bytes.
@@ -174,7 +220,7 @@ class Payload:
             self._read(None, self._digest)
         except InputError as error:
             raise InputError(
-                f"{self._package.path}: changed after it was read",
+                f"{self.package.path}: changed after it was read",
                 hint="nothing may write to the feeds during a build; start again when that has ended",
             ) from error
 

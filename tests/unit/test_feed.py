@@ -2,21 +2,29 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.packages import COMPRESSIONS, Made, index_of, package, write_feed
 
+from oe_oci import digests
+from oe_oci.digests import Digests
 from oe_oci.errors import ConfigError, InputError, ToolError
 from oe_oci.packages import archive, feed
-from oe_oci.packages.feed import Feeds, open_feeds
+from oe_oci.packages.feed import Feeds, Remembered, open_feeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def opened(*folders: Path, kind=None, archs=None, native="amd64", remember=None) -> Feeds:
-    where = remember and str(remember)
+LATER = time.time_ns() + 3600 * 10**9  # when a build begins that may trust what was just written
+
+
+def opened(
+    *folders: Path, kind=None, archs=None, native="amd64", remember=None, paranoid=False, began: int | None = LATER
+) -> Feeds:
+    where = remember and Remembered(str(remember), Digests(str(remember / "digests"), paranoid=paranoid, began=began))
     return open_feeds(
         [str(each) for each in folders], kind=kind, archs=archs, native=native, remember=where, limit=None
     )
@@ -457,6 +465,25 @@ def test_packages_without_an_index_are_read_once(tmp_path, monkeypatch):
     assert found(opened(place, remember=memory), "shop") == ["2.1 amd64 0"]
     assert len(reads) == 6
     opened(place)
+    assert len(reads) == 9
+
+
+def test_what_may_have_changed_unseen_is_read_each_time(tmp_path, monkeypatch):
+    place, memory = write_feed(tmp_path / "feed", ALL, index=""), tmp_path / "memory"
+    opened(place, remember=memory, began=None)
+    assert not memory.exists()
+    opened(place, remember=memory)
+    reads = []
+    read = archive.read_control
+    monkeypatch.setattr(archive, "read_control", lambda path, where: reads.append(path) or read(path, where))
+    opened(place, remember=memory, paranoid=True)
+    assert len(reads) == 3
+    opened(place, remember=memory, began=None)
+    assert len(reads) == 6
+    opened(place, remember=memory)
+    assert len(reads) == 6
+    monkeypatch.setattr(digests, "_machine", lambda: b"another")
+    opened(place, remember=memory)
     assert len(reads) == 9
 
 

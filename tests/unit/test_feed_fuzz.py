@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.packages import COMPRESSIONS, control_tar, deb, index_of, member_name, outer, package
 
+from oe_oci.digests import Digests
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages.control import identity, paragraphs, parse_control
-from oe_oci.packages.feed import open_feeds
+from oe_oci.packages.feed import Remembered, open_feeds
 from oe_oci.packages.index import NAMES, keep, record
 
 fuzz = settings(derandomize=True, deadline=None, database=None, max_examples=300)
@@ -46,7 +47,8 @@ def mutated(draw, samples):
 
 
 def ask_everything(folder, remember=None) -> None:
-    feeds = open_feeds([str(folder)], kind=None, archs=None, native="amd64", remember=remember, limit=None)
+    remembered = remember and Remembered(remember, Digests(f"{remember}/digests", began=2**63))
+    feeds = open_feeds([str(folder)], kind=None, archs=None, native="amd64", remember=remembered, limit=None)
     for name in feeds.names():
         for ask in (feeds.named, feeds.providing, feeds.unlisted):
             with contextlib.suppress(InputError):

@@ -22,17 +22,17 @@ PACKAGE = ROOT / "oe_oci"
 
 # From the bottom up: a module imports from its own group and from those below. No two import each other.
 GROUPS = {
-    "foundations": "(top) errors progress tables architectures stream content kept digests tree run",
-    "trees from bytes": "decompress untar changeset scan confined",
+    "foundations": "(top) errors progress tables architectures stream notes content kept digests tree run",
+    "trees from bytes": "decompress untar members changeset scan confined",
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
     "packages of feeds": "packages packages.package packages.control packages.version packages.relation packages.index "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve",
-    "what a layer holds": "memory rootfs base delta populate accounts packages.database packages.dpkg packages.opkg "
-    "packages.alternatives packages.place packages.owners packages.installer plan inputs",
+    "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
+    "packages.opkg packages.alternatives packages.place packages.owners packages.installer packages.recall plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
-    "the layer cache": "locking transfer store survey upkeep audit differences cache",
+    "the layer cache": "locking store survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "

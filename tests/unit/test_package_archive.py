@@ -38,6 +38,8 @@ CAPABILITY = b"\1\0\0\2\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 class Kept(bytearray):
     """A payload's bytes."""
 
+    notes = None
+
     def write(self, piece: bytes) -> None:
         self.extend(piece)
 

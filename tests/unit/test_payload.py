@@ -18,6 +18,7 @@ from support.packages import Made, package
 from oe_oci.content import content_digest, pieces
 from oe_oci.errors import InputError, ToolError
 from oe_oci.packages import payload as subject
+from oe_oci.packages.archive import Contents
 from oe_oci.packages.package import Package
 from oe_oci.packages.payload import Payloads
 
@@ -174,6 +175,55 @@ def test_a_package_that_the_index_gave_no_digest_of_may_not_change_either(tmp_pa
         offered(path, package("a", files={"f": b"2"}))
         with pytest.raises(InputError, match="changed after it was read"):
             digests([found])
+
+
+# ---- packages that were not read in this build
+
+
+def unread(payloads: Payloads, packages) -> list[Contents]:
+    """Packages with nothing but a payload, as of an earlier build."""
+    made = (payloads.unread(one, one.digest) for one in packages)
+    return [Contents({}, {}, (), (), payload, payload.package.digest, 0) for payload in made]
+
+
+def test_payloads_are_held_side_by_side(packages, folder, monkeypatch):
+    begun = []
+    original = subject.read_package
+
+    def noted(path, *rest, **how):
+        begun.append((os.path.basename(path), threading.current_thread().name.partition("_")[0]))
+        return original(path, *rest, **how)
+
+    with Payloads(str(folder), 1 << 20) as payloads:
+        read = payloads.read(packages[:1], 2)
+        known = unread(payloads, packages[1:])
+        monkeypatch.setattr(subject, "read_package", noted)
+        payloads.hold([*read, *known], 2)
+        assert {place for _, place in begun} == {"package"}
+        assert [begun[0][0], len(begun)] == ["p1_1.0_all.deb", len(packages) - 1]
+        assert all(one.payload.held for one in known)
+        payloads.hold(known, 2)
+        assert len(begun) == len(packages) - 1
+        known[0].payload.release()
+        payloads.hold(known, 2)
+        assert begun[-1] == ("p1_1.0_all.deb", "package")
+        assert in_memory(payloads, [*read, *known]) <= 1 << 20
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 8])
+def test_the_error_of_holding_is_that_of_the_first_in_order(packages, folder, jobs):
+    os.unlink(packages[6].path)
+    with open(packages[2].path, "ab") as sink:
+        sink.write(b"x")
+    with Payloads(str(folder), 1 << 20) as payloads:
+        known = unread(payloads, packages)
+        with pytest.raises(InputError, match=r"p2_1.0_all.deb: changed after it was read"):
+            payloads.hold(known, jobs)
+        assert not any(one.payload.held for one in known)
+        assert payloads._store._used == 0
+        payloads.hold(known[:2], jobs)
+        assert known[1].payload.held
+    assert threads() == []
 
 
 # ---- many threads, short reads and writes
