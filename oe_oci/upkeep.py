@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import kept, locking, store
-from .survey import FOREIGN, MISPLACED, REMEMBERED, UNFINISHED, Entry, File, Survey
+from .survey import FOLDERS, FOREIGN, MISPLACED, REMEMBERED, UNFINISHED, Entry, File, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def gc(folder: str, limits: Limits, *, dry_run: bool = False) -> Cleaned:
     """
     before = Survey(folder)
     before.require_cache()
-    if dry_run or not before.files:
+    if dry_run or not any(before.files.values()):
         return _plan(before, limits, alone=True)
     with locking.lock(os.path.join(folder, "lock"), fcntl.LOCK_EX, store.TIDYING_WAIT) as alone:
         plan = _plan(Survey(folder), limits, alone=alone)
@@ -79,7 +79,9 @@ def _plan(survey: Survey, limits: Limits, *, alone: bool) -> Cleaned:
             sweep.remove(file, "unused")
     if limits.max_size is not None:
         sweep.shrink(limits.max_size, now)
-    return Cleaned(tuple(sweep.removals.values()), sweep.size)
+    # An entry before its blobs: killed in between, what is left is garbage, which the next clean-up knows.
+    removals = sorted(sweep.removals.values(), key=lambda removal: not removal.where.startswith("entries/"))
+    return Cleaned(tuple(removals), sweep.size)
 
 
 class _Sweep:
@@ -130,13 +132,13 @@ class _Sweep:
         return [file for kind in REMEMBERED for file in self._survey.files[kind]]
 
     def shrink(self, most: int, now: float) -> None:
-        def used(each: Entry | File) -> float:
-            time_of_use = each.file.used if isinstance(each, Entry) else each.used
-            # In the future once the clock was set back: then that says nothing, and less than a use of today.
-            return time_of_use if time_of_use <= now + _SKEW else now - _DAY
+        def use(each: Entry | File) -> tuple[float, float]:
+            then = each.file.used if isinstance(each, Entry) else each.used
+            # In the future once the clock was set back: then it tells little, and less than a use of today.
+            return (then if then <= now + _SKEW else now - _DAY, then)
 
         left: list[Entry | File] = [*self.entries, *self.remembered()]
-        for each in sorted(left, key=used):
+        for each in sorted(left, key=use):
             if self.size <= most:
                 return
             if isinstance(each, Entry):
@@ -155,8 +157,7 @@ def abandoned(survey: Survey, now: float) -> Iterator[File]:
 
 def _remove(folder: str, plan: Cleaned) -> Cleaned:
     removed, failed = [], []
-    # An entry before its blobs: killed in between, what is left is garbage, which the next clean-up knows.
-    for removal in sorted(plan.removed, key=lambda removal: not removal.where.startswith("entries/")):
+    for removal in plan.removed:
         try:
             if _unlink(os.path.join(folder, removal.where)):
                 removed.append(removal)
@@ -168,8 +169,9 @@ def _remove(folder: str, plan: Cleaned) -> Cleaned:
         path = os.path.join(folder, parent)
         if not os.path.islink(path) and os.path.isdir(path):
             for name in os.listdir(path):
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(path, name))
+                if FOLDERS.fullmatch(f"{parent}/{name}"):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(os.path.join(path, name))  # where it is empty
     more = sum(removal.size for removal in plan.removed if removal.where in dict(failed))
     return Cleaned(tuple(removed), plan.left + more, tuple(failed))
 
