@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Everything a cache says of itself, derived again from the bytes; every contradiction is listed.
 
-Shares no code with what writes blobs. Must not know what listings hold.
+Must not change anything, nor know what listings hold.
 """
 
 from __future__ import annotations

@@ -355,6 +355,9 @@ def test_read_is_used(cache, layers):
     kept.keep(str(path), b"oe-oci x 1\n", b"")
     os.utime(path, (time.time(), time.time() - 30 * DAY))
     assert gc(str(cache), Limits(unused=20 * DAY)).removed == ()
+    os.utime(path, (time.time() - 30 * DAY, time.time() - 30 * DAY))
+    assert verify(str(cache), lambda _: None) == []
+    assert [removal.where for removal in gc(str(cache), Limits(unused=20 * DAY)).removed] == ["indexes/app"]
 
 
 def test_a_clock_that_was_set_back(cache, layers, tmp_path):
