@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Everything a cache says of itself, derived again from the bytes; every contradiction is listed.
 
-Shares no code with what writes blobs. Must not know what listings hold.
+Must not change anything, nor know what listings hold.
 """
 
 from __future__ import annotations
@@ -78,30 +78,27 @@ def _blobs(survey: Survey, progress: Callable[[str], None]) -> Iterator[Violatio
     for number, entry in enumerate(survey.entries, 1):
         progress(f"reading layer {number} of {len(survey.entries)}")
         layer = entry.layer
-        claims: list[tuple[str, Descriptor, CachedLayer | None]] = [
-            ("blob", layer.blob, layer),
-            ("listing", layer.listing, None),
-        ]
-        for rule, blob, contents in claims:
-            claim = (blob.media_type, blob.digest, blob.size, contents and (layer.diff_id, layer.raw_size))
+        for blob, of in ((layer.blob, layer), (layer.listing, None)):
+            claim = (blob.media_type, blob.digest, blob.size, of and (of.diff_id, of.raw_size))
             if claim not in seen:
                 seen.add(claim)
-                yield from _blob(survey, rule, blob, contents)
+                yield from _blob(survey, blob, of)
 
 
-def _blob(survey: Survey, rule: str, blob: Descriptor, layer: CachedLayer | None) -> Iterator[Violation]:
+def _blob(survey: Survey, blob: Descriptor, layer: CachedLayer | None) -> Iterator[Violation]:
+    """What is wrong with a blob, and with the tar in it where it is that of a layer."""
     where = f"blobs/sha256/{blob.digest.hex}"
     fault = survey.wrong_size(blob)
     if fault:
-        yield Violation(rule, where, fault)
+        yield Violation("blob", where, fault)
         return
     stored = Tee(_read(os.path.join(survey.folder, where), blob.size), "sha256")
     faults = [] if layer is None else list(_contents(stored, where, layer))
     found = stored.finish()
     if stored.fault is not None:
-        yield Violation(rule, where, stored.fault.message)
+        yield Violation("blob", where, stored.fault.message)
     elif found != blob.digest.hex:
-        yield Violation(rule, where, f"has the digest sha256:{found}")
+        yield Violation("blob", where, f"has the digest sha256:{found}")
     for message in faults:
         yield Violation("diff-id", where, message)
 

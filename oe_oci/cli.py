@@ -17,7 +17,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, commands
+from . import __version__, cachecommands, commands
 from .errors import OciError
 from .oci.spec import Platform
 from .progress import Progress
@@ -99,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_verify(commands_)
     _add_diff(commands_)
     _add_unpack(commands_)
+    _add_cache(commands_)
     _add_completion(commands_)
     return parser
 
@@ -124,6 +125,12 @@ def _command(subparsers: Any, name: str, run: Any, summary: str, example: str) -
         help="print errors only, and JSON where asked for",
     )
     level.add_argument("-v", "--verbose", dest="verbosity", action="count", help="print each step too")
+    return parser
+
+
+def _reader(subparsers: Any, name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    """A command that reads what others compressed."""
+    parser = _command(subparsers, name, run, summary, example)
     parser.add_argument(
         "--max-unpacked",
         metavar="SIZE",
@@ -164,7 +171,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_build(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers, "build", commands.build, "build an image", "oe-oci build image.conf --rootfs rootfs.tar"
     )
     parser.add_argument("conf", metavar="image.conf", help="the image's configuration, in BitBake's syntax")
@@ -173,7 +180,7 @@ def _add_build(subparsers: Any) -> None:
 
 
 def _add_plan(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers, "plan", commands.plan, "show what would be built, and build nothing", "oe-oci plan image.conf"
     )
     parser.add_argument("conf", metavar="image.conf", help="the image's configuration, in BitBake's syntax")
@@ -181,7 +188,7 @@ def _add_plan(subparsers: Any) -> None:
 
 
 def _add_lint(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers,
         "lint",
         commands.lint,
@@ -206,7 +213,7 @@ def _add_image(parser: argparse.ArgumentParser, name: str = "image") -> None:
 
 
 def _add_inspect(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers, "inspect", commands.inspect, "show an image's layers and config", "oe-oci inspect deploy/app-oci"
     )
     _add_image(parser)
@@ -214,7 +221,7 @@ def _add_inspect(subparsers: Any) -> None:
 
 
 def _add_verify(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers,
         "verify",
         commands.verify,
@@ -225,7 +232,7 @@ def _add_verify(subparsers: Any) -> None:
 
 
 def _add_diff(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers,
         "diff",
         commands.diff,
@@ -239,7 +246,7 @@ def _add_diff(subparsers: Any) -> None:
 
 
 def _add_unpack(subparsers: Any) -> None:
-    parser = _command(
+    parser = _reader(
         subparsers,
         "unpack",
         commands.unpack,
@@ -252,6 +259,47 @@ def _add_unpack(subparsers: Any) -> None:
     parser.add_argument(
         "--rootless", action="store_true", help="keep owners and devices in a file beside DIR; needs no root"
     )
+
+
+def _add_cache(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "cache",
+        help="look after the layer cache",
+        description="Look after the layer cache: each command has --help with an example.",
+        epilog="example: oe-oci cache ls",
+        allow_abbrev=False,
+    )
+    nested = parser.add_subparsers(metavar="COMMAND", required=True)
+    listed = _command(
+        nested, "ls", cachecommands.ls, "list the cached layers, the one used last first", "oe-oci cache ls"
+    )
+    shown = _command(nested, "show", cachecommands.show, "show a cached layer", "oe-oci cache show 3f9c2a")
+    shown.add_argument("key", metavar="KEY", help="the first 6 or more digits of its key, as ls has it")
+    verified = _command(
+        nested,
+        "verify",
+        cachecommands.verify,
+        "derive every digest of the cache again and list what is wrong",
+        "oe-oci cache verify",
+    )
+    cleaned = _command(
+        nested,
+        "gc",
+        cachecommands.gc,
+        "remove what nothing leads to, and what the limits given do not leave room for",
+        "oe-oci cache gc --max-size 10G --unused 30d",
+    )
+    cleaned.add_argument("--max-size", metavar="SIZE", type=_size, help="bytes that may stay, as 500M or 20G")
+    cleaned.add_argument(
+        "--max-age", metavar="AGE", type=_age, help="remove layers made longer ago, as 90m, 12h or 30d"
+    )
+    cleaned.add_argument("--unused", metavar="AGE", type=_age, help="remove what was not used for so long")
+    cleaned.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
+    measured = _command(nested, "du", cachecommands.du, "show what the cache's bytes are spent on", "oe-oci cache du")
+    for each in (listed, shown, verified, cleaned, measured):
+        each.add_argument(
+            "--cache-dir", metavar="DIR", help="the cache (default: $XDG_CACHE_HOME/oe-oci, or ~/.cache/oe-oci)"
+        )
 
 
 def _add_completion(subparsers: Any) -> None:
@@ -271,6 +319,14 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is no size; write a number and K, M, G or T")
     unit = match[2].upper()
     return int(match[1]) * (1024 ** " KMGT".index(unit) if match[3] and unit else _UNITS[unit])
+
+
+def _age(text: str) -> int:
+    """Seconds."""
+    match = re.fullmatch(r"(\d+)([mhd])", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is no age; write a number and m, h or d: minutes, hours or days")
+    return int(match[1]) * {"m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def _platform(text: str) -> Platform:

@@ -48,7 +48,7 @@ def build(arguments: Namespace) -> int:
         LOG.warning("files of this host go into the image, which is then not the build's alone: %s", ", ".join(sources))
     with _places(variables):
         report = run_build(config, _options(arguments))
-    _print(arguments, report.to_json(cache=True), build_text(report, config.deploy_dir))
+    print_result(arguments, report.to_json(cache=True), build_text(report, config.deploy_dir))
     return 0
 
 
@@ -59,7 +59,7 @@ def plan(arguments: Namespace) -> int:
     config, variables = _read_config(arguments.conf, arguments)
     with _places(variables):
         shown = preview(config, _options(arguments))
-    _print(arguments, shown.to_json(), plan_text(shown))
+    print_result(arguments, shown.to_json(), plan_text(shown))
     return 0
 
 
@@ -72,7 +72,7 @@ def lint(arguments: Namespace) -> int:
         arguments.progress(f"reading {arguments.subject}")
         path, tag = _image(arguments.subject)
         findings = [violation._asdict() for violation in lint_layout(path, tag, limit=arguments.limit)]
-    return _print_findings(arguments, findings)
+    return print_findings(arguments, findings)
 
 
 def _lint_configuration(arguments: Namespace) -> list[dict[str, str]]:
@@ -95,7 +95,7 @@ def verify(arguments: Namespace) -> int:
     arguments.progress(f"reading {arguments.image}")
     path, tag = _image(arguments.image)
     findings = [violation._asdict() for violation in run_verify(path, tag, limit=arguments.limit)]
-    return _print_findings(arguments, findings)
+    return print_findings(arguments, findings)
 
 
 def inspect(arguments: Namespace) -> int:
@@ -105,7 +105,7 @@ def inspect(arguments: Namespace) -> int:
     arguments.progress(f"reading {arguments.image}")
     path, tag = _image(arguments.image)
     found = run_inspect(path, tag, platform=arguments.platform, limit=arguments.limit)
-    _print(arguments, found.to_json(), render(found))
+    print_result(arguments, found.to_json(), render(found))
     return 0
 
 
@@ -115,7 +115,7 @@ def diff(arguments: Namespace) -> int:
     arguments.progress(f"comparing {arguments.old} and {arguments.new}")
     old, new = _image(arguments.old), _image(arguments.new)
     found = diff_images(old, new, platform=arguments.platform, limit=arguments.limit, times=arguments.times)
-    _print(arguments, found.to_json(), render(found))
+    print_result(arguments, found.to_json(), render(found))
     return 0 if found.empty else FOUND
 
 
@@ -127,7 +127,7 @@ def unpack(arguments: Namespace) -> int:
     report = run_unpack(
         path, tag, arguments.platform, arguments.destination, rootless=arguments.rootless, limit=arguments.limit
     )
-    _print(arguments, report.to_json(), report.text())
+    print_result(arguments, report.to_json(), report.text())
     return 0
 
 
@@ -135,10 +135,13 @@ def completion(arguments: Namespace) -> int:
     import shtab
 
     parser = arguments.make_parser()
-    for command in parser._subparsers._group_actions[0].choices.values():  # noqa: SLF001 - argparse has no other way
-        for action in command._actions:  # noqa: SLF001
+    parsers = [parser]
+    for each in parsers:
+        for action in each._actions:  # noqa: SLF001 - argparse has no other way
             if action.metavar in _COMPLETED:
                 action.complete = getattr(shtab, _COMPLETED[action.metavar])
+            elif action.metavar == "COMMAND":
+                parsers += action.choices.values()
     sys.stdout.write(shtab.complete(parser, arguments.shell) + "\n")
     return 0
 
@@ -151,7 +154,7 @@ def _options(arguments: Namespace) -> Options:
     return Options(jobs, arguments.limit, arguments.progress, arguments.paranoid)
 
 
-def _cache_dir() -> str:
+def default_cache() -> str:
     """The user's own folder of caches for this program (XDG Base Directory Specification)."""
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(os.path.abspath(caches), "oe-oci")
@@ -163,7 +166,7 @@ def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
     from .tree import decode
 
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    defaults = command_line_defaults(path, os.uname().machine, epoch, _cache_dir())
+    defaults = command_line_defaults(path, os.uname().machine, epoch, default_cache())
     # As text in UTF-8, like the file's, whatever the locale took it for.
     settings = [decode(os.fsencode(setting)) for setting in arguments.settings]
     variables = read_conf(path, defaults=defaults, settings=settings)
@@ -211,7 +214,7 @@ def _is_configuration(path: str) -> bool:
     return detect(head) == NONE and head[257:262] != b"ustar"
 
 
-def _print(arguments: Namespace, value: Any, text: str) -> None:
+def print_result(arguments: Namespace, value: Any, text: str) -> None:
     if arguments.json:
         text = json.dumps(value, indent=2, ensure_ascii=False)
     elif arguments.verbosity < 0:
@@ -219,8 +222,8 @@ def _print(arguments: Namespace, value: Any, text: str) -> None:
     sys.stdout.write(printable(text) + "\n")
 
 
-def _print_findings(arguments: Namespace, findings: list[dict[str, str]]) -> int:
+def print_findings(arguments: Namespace, findings: list[dict[str, str]]) -> int:
     lines = [": ".join(f[key] for key in ("rule", "where", "message") if f.get(key)) for f in findings]
     lines = [line + (f"\n  {finding['hint']}" if finding.get("hint") else "") for line, finding in zip(lines, findings)]
-    _print(arguments, findings, "\n".join(lines) if lines else "nothing found")
+    print_result(arguments, findings, "\n".join(lines) if lines else "nothing found")
     return FOUND if findings else 0

@@ -33,15 +33,15 @@ def recall(path: str, head: bytes) -> bytes | None:
         return None
 
 
-def opened(path: str) -> int:
-    """A descriptor to read a file by, which is a regular one.
+def opened(path: str, flags: int = 0) -> int:
+    """A descriptor to read a file by, which is a regular one; `flags` are more of `os.open`.
 
     Raises:
         OSError: it can not be opened, or is something else: a link, which could lead anywhere, or a fifo or device.
     """
     try:
         # O_NONBLOCK: a fifo in its place must not hang the build.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, flags | os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise _no_file(path) from error
@@ -73,7 +73,7 @@ def sound(path: str) -> bool:
     """Whether a file is as `write` wrote it, whatever its first line; it need not fit into memory."""
     digest, last = hashlib.sha256(), b""
     try:
-        with open(opened(path), "rb") as file:
+        with open(_unnoticed(path), "rb") as file:
             while piece := file.read(1 << 20):
                 last += piece
                 digest.update(memoryview(last)[:-_SUM])
@@ -81,6 +81,14 @@ def sound(path: str) -> bool:
     except OSError:
         return False
     return last == digest.hexdigest().encode()
+
+
+def _unnoticed(path: str) -> int:
+    try:
+        # To be looked at is no use of it.
+        return opened(path, os.O_NOATIME)
+    except PermissionError:
+        return opened(path)  # of another user
 
 
 def keep(path: str, head: bytes, body: bytes) -> bool:

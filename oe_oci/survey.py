@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HEX = "[0-9a-f]{64}"
 # What builds remember beside the layers: files of `kept`, of which any may go at any time.
 REMEMBERED = ("indexes", "archives", "digests")
-_FOLDERS = re.compile(rf"|blobs(/sha256)?|entries(/{_HEX})?|latest(/[^/]+)?|locks|{'|'.join(REMEMBERED)}")
+FOLDERS = re.compile(rf"|blobs(/sha256)?|entries(/{_HEX})?|latest(/[^/]+)?|locks|{'|'.join(REMEMBERED)}")
 _FILES = {
     "tag": re.compile(r"CACHEDIR\.TAG"),
     "lock": re.compile("lock"),
@@ -161,11 +161,11 @@ def _walk(folder: str, where: str) -> Iterator[File]:
 
 def _kind(path: str, mode: int) -> str:
     """A path's kind; empty for a folder to look into."""
-    if _FOLDERS.fullmatch(path):
+    if FOLDERS.fullmatch(path):
         return "" if stat.S_ISDIR(mode) else MISPLACED
     folder, _, name = path.rpartition("/")
     kind = next((kind for kind, names in _FILES.items() if names.fullmatch(path)), FOREIGN)
-    if name.startswith(kept.UNFINISHED) and _FOLDERS.fullmatch(folder):
+    if name.startswith(kept.UNFINISHED) and FOLDERS.fullmatch(folder):
         kind = UNFINISHED
     return kind if kind == FOREIGN or stat.S_ISREG(mode) else MISPLACED
 

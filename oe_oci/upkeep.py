@@ -6,6 +6,7 @@ Runs beside builds: what they want and what has gone is a miss. Must not know wh
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import fcntl
 import os
@@ -14,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import kept, locking, store
-from .survey import FOREIGN, MISPLACED, REMEMBERED, UNFINISHED, Entry, File, Survey
+from .survey import FOLDERS, FOREIGN, MISPLACED, REMEMBERED, UNFINISHED, Entry, File, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def gc(folder: str, limits: Limits, *, dry_run: bool = False) -> Cleaned:
     """
     before = Survey(folder)
     before.require_cache()
-    if dry_run or not before.files:
+    if dry_run or not any(before.files.values()):
         return _plan(before, limits, alone=True)
     with locking.lock(os.path.join(folder, "lock"), fcntl.LOCK_EX, store.TIDYING_WAIT) as alone:
         plan = _plan(Survey(folder), limits, alone=alone)
@@ -69,7 +70,7 @@ def _plan(survey: Survey, limits: Limits, *, alone: bool) -> Cleaned:
     now = time.time()
     sweep = _Sweep(survey)
     sweep.garbage(now, alone=alone)
-    for entry in list(sweep.entries):
+    for entry in list(sweep.entries.values()):
         if limits.max_age is not None and now - entry.made > limits.max_age:
             sweep.drop(entry, "old")
         elif limits.unused is not None and now - entry.file.used > limits.unused:
@@ -79,17 +80,21 @@ def _plan(survey: Survey, limits: Limits, *, alone: bool) -> Cleaned:
             sweep.remove(file, "unused")
     if limits.max_size is not None:
         sweep.shrink(limits.max_size, now)
-    return Cleaned(tuple(sweep.removals.values()), sweep.size)
+    # An entry before its blobs: killed in between, what is left is garbage, which the next clean-up knows.
+    removals = sorted(sweep.removals.values(), key=lambda removal: not removal.where.startswith("entries/"))
+    return Cleaned(tuple(removals), sweep.size)
 
 
 class _Sweep:
     """What is to be removed so far; `size` is the bytes of what stays."""
 
     def __init__(self, survey: Survey) -> None:
-        self.entries = list(survey.entries)
+        self.entries = {entry.layer[:2]: entry for entry in survey.entries}
         self.removals: dict[str, Removal] = {}
         self._survey = survey
-        self._notes = survey.notes()
+        self._notes: dict[object, list[File]] = collections.defaultdict(list)
+        for file, target in survey.notes().items():
+            self._notes[target].append(file)
         self._uses = survey.referenced()
         self.size = sum(file.size for kind, files in survey.files.items() for file in files if kind != FOREIGN)
 
@@ -100,11 +105,10 @@ class _Sweep:
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Remove an entry, first of all, and what nothing leads to without it."""
-        self.entries.remove(entry)
+        del self.entries[entry.layer[:2]]
         self.remove(entry.file, reason)
-        for file, target in self._notes.items():
-            if target == entry.layer[:2]:
-                self.remove(file, reason)
+        for file in self._notes[entry.layer[:2]]:
+            self.remove(file, reason)
         for blob in entry.blobs:
             self._uses[blob.digest.hex] -= 1
             if not self._uses[blob.digest.hex] and blob.digest.hex in self._survey.blobs:
@@ -117,10 +121,10 @@ class _Sweep:
         for entry in survey.entries:
             if any(survey.wrong_size(blob) for blob in entry.blobs):
                 self.drop(entry, "garbage")
-        there = {entry.layer[:2] for entry in self.entries}
-        for file, target in self._notes.items():
-            if target not in there:
-                self.remove(file, "garbage")
+        for target, files in self._notes.items():
+            if target not in self.entries:
+                for file in files:
+                    self.remove(file, "garbage")
         for digest, file in survey.blobs.items():
             # Without the lock it may be one whose entry is yet to come.
             if not self._uses[digest] and (alone or now - file.used > _DAY):
@@ -130,13 +134,13 @@ class _Sweep:
         return [file for kind in REMEMBERED for file in self._survey.files[kind]]
 
     def shrink(self, most: int, now: float) -> None:
-        def used(each: Entry | File) -> float:
-            time_of_use = each.file.used if isinstance(each, Entry) else each.used
-            # In the future once the clock was set back: then that says nothing, and less than a use of today.
-            return time_of_use if time_of_use <= now + _SKEW else now - _DAY
+        def use(each: Entry | File) -> tuple[float, float]:
+            then = each.file.used if isinstance(each, Entry) else each.used
+            # In the future once the clock was set back: then it tells little, and less than a use of today.
+            return (then if then <= now + _SKEW else now - _DAY, then)
 
-        left: list[Entry | File] = [*self.entries, *self.remembered()]
-        for each in sorted(left, key=used):
+        left: list[Entry | File] = [*self.entries.values(), *self.remembered()]
+        for each in sorted(left, key=use):
             if self.size <= most:
                 return
             if isinstance(each, Entry):
@@ -155,8 +159,7 @@ def abandoned(survey: Survey, now: float) -> Iterator[File]:
 
 def _remove(folder: str, plan: Cleaned) -> Cleaned:
     removed, failed = [], []
-    # An entry before its blobs: killed in between, what is left is garbage, which the next clean-up knows.
-    for removal in sorted(plan.removed, key=lambda removal: not removal.where.startswith("entries/")):
+    for removal in plan.removed:
         try:
             if _unlink(os.path.join(folder, removal.where)):
                 removed.append(removal)
@@ -168,8 +171,9 @@ def _remove(folder: str, plan: Cleaned) -> Cleaned:
         path = os.path.join(folder, parent)
         if not os.path.islink(path) and os.path.isdir(path):
             for name in os.listdir(path):
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(path, name))
+                if FOLDERS.fullmatch(f"{parent}/{name}"):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(os.path.join(path, name))  # where it is empty
     more = sum(removal.size for removal in plan.removed if removal.where in dict(failed))
     return Cleaned(tuple(removed), plan.left + more, tuple(failed))
 
@@ -195,7 +199,7 @@ def du(folder: str) -> dict[str, tuple[int, int]]:
     sweep = _Sweep(survey)
     sweep.garbage(time.time(), alone=True)
     good = [file for files in survey.files.values() for file in files if file.where not in sweep.removals]
-    layers = {entry.layer.blob.digest.hex for entry in sweep.entries}
+    layers = {entry.layer.blob.digest.hex for entry in sweep.entries.values()}
     rows: dict[str, list[int]] = {name: [] for name in ("layers", "listings", "records", *REMEMBERED)}
     for file in good:
         if file.kind == "blob":

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 COMMAND_LINE = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+CACHE = (DOCS / "reference" / "cache.md").read_text(encoding="utf-8")
 OUTPUTS = (DOCS / "reference" / "outputs.md").read_text(encoding="utf-8")
 
 
@@ -111,9 +112,22 @@ def test_lines_fit(page: Path) -> None:
 # Commands
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    (found,) = (each for each in make_parser()._actions if isinstance(each, argparse._SubParsersAction))
-    return found.choices
+def commands(parser: argparse.ArgumentParser | None = None) -> dict[str, argparse.ArgumentParser]:
+    """Those that do something by their words."""
+    found = {}
+    for action in (parser or make_parser())._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                found |= {f"{name} {word}": each for word, each in commands(below).items()} or {name: below}
+    return found
+
+
+def options_of(words: list[str]) -> set[str]:
+    """The options that a call may have, by the command it begins with."""
+    for count in (2, 1):
+        if " ".join(words[:count]) in commands():
+            return options(commands()[" ".join(words[:count])])
+    return options(make_parser())
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
@@ -136,10 +150,10 @@ def calls(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("block", of_kind("sh", "indented"))
 def test_calls_are_understood(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     for words in calls(block.text):
-        if words[:1] == ["COMMAND"] or {"--help", "--version"} & {*words}:
+        if "COMMAND" in words or {"--help", "--version"} & {*words}:
             continue
         # argparse would take a part of an option's name for it.
-        assert {word for word in words if word.startswith("--")} <= options(commands()[words[0]])
+        assert {word for word in words if word.startswith("--")} <= options_of(words)
         try:
             make_parser().parse_args(words)
         except SystemExit:
@@ -158,22 +172,22 @@ def test_options_in_the_text_exist(page: Path) -> None:
             assert code.split()[0] in known, code
         for words in calls(code):
             given = {word for word in words if word.startswith("-")}
-            allowed = options(commands()[words[0]]) if words[0] in commands() else options(make_parser())
-            assert given <= allowed or words[0] == "COMMAND", code
+            assert given <= options_of(words) or words[0] == "COMMAND", code
 
 
 def section(command: str) -> str:
-    match = re.search(rf"^## `oe-oci {command}`$(.*?)(?=^## |\Z)", COMMAND_LINE, re.MULTILINE | re.DOTALL)
+    page = CACHE if command.startswith("cache ") else COMMAND_LINE
+    match = re.search(rf"^## `oe-oci {command}`$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     assert match, f"no section for {command}"
     return match[1]
 
 
 @pytest.mark.parametrize("command", commands())
 def test_reference_has_every_command_and_option(command: str) -> None:
-    common = COMMAND_LINE.partition("## `oe-oci build`")[0]
+    common = COMMAND_LINE.partition("## `oe-oci build`")[0] + CACHE.partition("## `oe-oci cache ls`")[0]
     for option in options(commands()[command]):
         assert re.search(rf"^\| (`[^|]*`, )?`{option}[` ]", common + section(command), re.MULTILINE), option
-    assert f"oe-oci {command} " in section(command)
+    assert re.search(rf"oe-oci {command}\s", section(command))
 
 
 def test_reference_has_every_exit_status() -> None:
@@ -183,10 +197,12 @@ def test_reference_has_every_exit_status() -> None:
     assert described == re.findall(r"(\d+) ", (make_parser().epilog or "").partition("Exit status")[2])
 
 
-@pytest.mark.parametrize(("command", "module"), [("lint", "lint.py"), ("verify", "oci/verify.py")])
+@pytest.mark.parametrize(
+    ("command", "module"), [("lint", "lint.py"), ("verify", "oci/verify.py"), ("cache verify", "audit.py")]
+)
 def test_reference_has_every_rule(command: str, module: str) -> None:
     source = (ROOT / "oe_oci" / module).read_text(encoding="utf-8")
-    rules = set(re.findall(r"(?:\badd|_fault)\(\s*\"([a-z-]+)\"", source))
+    rules = set(re.findall(r"(?:\badd|_fault|Violation)\(\s*\"([a-z-]+)\"", source))
     if command == "lint":
         rules |= set(re.findall(r'"rule": "([a-z]+)"', (ROOT / "oe_oci" / "commands.py").read_text(encoding="utf-8")))
     listed = re.findall(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", section(command), re.MULTILINE)

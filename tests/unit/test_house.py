@@ -40,7 +40,7 @@ GROUPS = {
     "configure.accounts",
     "BitBake's syntax to variables": "bbconf bbconf.names bbconf.syntax bbconf.expand bbconf.variables",
     "what people read": "render inspection imagediff unpack lint",
-    "command line": "commands cli __main__",
+    "command line": "commands cachecommands cli __main__",
 }
 MODULES_OF = {group: modules.split() for group, modules in GROUPS.items()}
 FRONT = {*MODULES_OF["variables to configuration"], *MODULES_OF["BitBake's syntax to variables"]}
@@ -196,14 +196,19 @@ def python_3_9() -> list[str]:
     pytest.skip("no python3.9")
 
 
-def commands() -> list[str]:
-    (subparsers,) = (action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return list(subparsers.choices)
+def commands(parser: argparse.ArgumentParser | None = None) -> list[str]:
+    """The commands' words, a command that has more below it among them."""
+    found = []
+    for action in (parser or make_parser())._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                found += [name, *(f"{name} {more}" for more in commands(below))]
+    return found
 
 
 def show_help(*words: str) -> str:
     """What --help prints in a new interpreter, which must have loaded nothing that it does not need."""
-    heavy = ("isal", "zlib_ng", "pyzstd", "shtab", "zstandard", "oe_oci.build", "oe_oci.oci.verify")
+    heavy = ("isal", "zlib_ng", "pyzstd", "shtab", "zstandard", "oe_oci.build", "oe_oci.oci.verify", "oe_oci.store")
     program = (
         "import atexit, sys\n"
         f"loaded = lambda: print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
@@ -217,15 +222,19 @@ def show_help(*words: str) -> str:
     return done.stdout
 
 
-def test_help_lists_every_command():
-    text = show_help()
+@pytest.mark.parametrize("above", [[], ["cache"]])
+def test_help_lists_every_command(above):
+    text = show_help(*above)
     assert "example" in text
-    assert set(commands()) <= {line.split()[0] for line in text.splitlines() if line.startswith("    ")}
+    words = [command.split() for command in commands()]
+    below = {command[-1] for command in words if command[:-1] == above}
+    assert below
+    assert below <= {line.split()[0] for line in text.splitlines() if line.startswith("    ")}
 
 
 @pytest.mark.parametrize("command", commands())
 def test_help_of_a_command_has_an_example(command):
-    assert f"oe-oci {command}" in show_help(command).rpartition("example: ")[2]
+    assert f"oe-oci {command}" in show_help(*command.split()).rpartition("example: ")[2]
 
 
 def test_ci_runs_the_line_of_the_readme():

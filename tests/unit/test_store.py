@@ -355,7 +355,7 @@ def ended_soon(process: subprocess.Popen[str], end) -> threading.Timer:
 
 @pytest.mark.parametrize("end", ["done", "killed"])
 def test_the_second_waits_for_the_first(store, caplog, end):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "oe_oci")
     with holding(store, SHAPE) as process:
         began = time.monotonic()
         timer = ended_soon(process, process.stdin.close if end == "done" else process.kill)
