@@ -3,7 +3,9 @@
 
 What is known of a file of this machine goes by its stamp. A file that changed while the clock stood still, as it does
 between two ticks, can have the stamp it had before; so one is remembered only if its last change was well before the
-build began, whatever happens to it later. Must not know what the contents are for.
+build began, whatever happens to it later. Where a file system's times are not this kernel's own, none is: those of an
+image of one are as it was made with, and another image mounted in its place can have the same. Must not know what the
+contents are for.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,10 @@ _KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
 _NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
 _EMPTY = hashlib.sha256().digest()
+_MOUNTS = "/proc/self/mountinfo"
+_LOOP = b"7:"  # the major number of loop devices: images of file systems of any type
+# These come as images too, keep no time of an inode's last change, or hand on what a server says.
+_TIMELESS = re.compile(rb"squashfs|erofs|cramfs|romfs|iso9660|udf|vfat|msdos|exfat|fuse(blk)?(\..*)?")
 
 
 class Digests:
@@ -40,6 +47,7 @@ class Digests:
         self._path = path if path is not None and _machine() else None
         self._latest = (time.time_ns() if began is None else began) - _RESOLUTION
         self._trusting = self._path is not None and not paranoid
+        self._timeless = _timeless() if self._path is not None else frozenset()
         body = kept.recall(self._path, _head()) if self._path is not None and self._trusting else None
         self._kept = body if body is not None and len(body) % _RECORD == 0 else b""
         self._next = 0  # where in what is kept the record lies that will be asked for next, if all is as it was
@@ -106,7 +114,7 @@ class Digests:
 
     def _settled(self, stamp: bytes) -> bool:
         """Whether a file that changes from now on will have another stamp."""
-        return changed_at(stamp) < self._latest
+        return changed_at(stamp) < self._latest and stamp[:8] not in self._timeless
 
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
@@ -115,6 +123,8 @@ class Digests:
 
     def _recall(self, key: bytes) -> bytes:
         """The digest kept under a key. Keys are asked for in the order they were kept in, or nearly so."""
+        if key[:8] in self._timeless:
+            return b""
         place = self._next
         if self._kept[place : place + _KEY] != key:
             place = self._kept.find(key, place, place + _NEAR)
@@ -144,6 +154,18 @@ def _key(region: Region) -> bytes | Content:
 
 def _head() -> bytes:
     return _HEAD + _machine() + b"\n"
+
+
+def _timeless() -> frozenset[bytes]:
+    """The devices of mounted file systems whose stamps do not tell one content from another, as stamps begin."""
+    found = set()
+    with contextlib.suppress(OSError), open(_MOUNTS, "rb") as file:
+        for line in file:
+            mount, _, rest = line.partition(b" - ")
+            device, kind = mount.split(b" ")[2], rest.split(b" ")[0]
+            if device.startswith(_LOOP) or _TIMELESS.fullmatch(kind):
+                found.add(os.makedev(*map(int, device.split(b":"))).to_bytes(8, "little"))
+    return frozenset(found)
 
 
 def _machine() -> bytes:

@@ -275,3 +275,43 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path, reads):
     (tmp_path / "file").write_bytes(b"")
     paths = files(tmp_path / "files", 1)
     assert build(str(tmp_path / "file" / "digests"), paths) == expected(paths)
+
+
+@pytest.mark.parametrize(
+    ("mount", "reads_again"),
+    [
+        ("{here} ext4", 0),
+        ("{here} overlay", 0),
+        ("{here} nfs4", 0),
+        ("{here} squashfs", 3),
+        ("{here} fuse.sshfs", 3),
+        ("{here} vfat", 3),
+        ("7:0 ext4", 0),
+        ("0:9999 squashfs", 0),
+    ],
+)
+def test_a_file_system_with_times_of_its_own_is_not_trusted(tmp_path, kept, reads, monkeypatch, mount, reads_again):
+    """Another image of one, mounted in its place, can have the same stamps; what was kept before is not believed."""
+    facts = os.stat(tmp_path)
+    here = f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}"
+    mounts = tmp_path / "mountinfo"
+    device, kind = mount.format(here=here).split()
+    mounts.write_text(f"29 1 {device} / /mnt\\040x rw,relatime shared:1 - {kind} /dev/x rw\n")
+    paths = files(tmp_path / "files", 3)
+    build(kept, paths)
+    monkeypatch.setattr(subject, "_MOUNTS", str(mounts))
+    for _ in range(2):
+        reads.clear()
+        build(kept, paths)
+        assert len(reads) == reads_again
+
+
+def test_an_image_of_a_file_system_is_not_trusted(tmp_path, kept, reads, monkeypatch):
+    """Its device is that of a loop, whatever its type."""
+    facts = os.stat(tmp_path)
+    monkeypatch.setattr(subject, "_LOOP", f"{os.major(facts.st_dev)}:".encode())
+    paths = files(tmp_path / "files", 3)
+    for _ in range(2):
+        reads.clear()
+        build(kept, paths)
+        assert len(reads) == 3
