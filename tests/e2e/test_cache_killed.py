@@ -115,8 +115,24 @@ def test_killed_before_each_change_of_the_file_system(image, what):
     assert len(states) > 5
 
 
-def start(image: Image, cache: Path | str, *words: Any, out: Path | None = None) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "oe_oci", *image.words(cache, "--json", "-q", *words, out=out)]
+# Each layer takes so long that builds begun at once want the same one at once.
+SLOWLY = """\
+import sys, time
+from oe_oci import build, cli
+write = build.write_layer
+def slowly(*words, **options):
+    time.sleep(0.5)
+    return write(*words, **options)
+build.write_layer = slowly
+sys.exit(cli.main())
+"""
+
+
+def start(
+    image: Image, cache: Path | str, *words: Any, out: Path | None = None, slowly: bool = False
+) -> subprocess.Popen[str]:
+    program = ("-c", SLOWLY) if slowly else ("-m", "oe_oci")
+    argv = [sys.executable, *program, *image.words(cache, "--json", "-q", *words, out=out)]
     environment = tools.environment(TMPDIR=str(image.place / "tmp"))
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     return subprocess.Popen(list(map(os.fspath, argv)), env=environment, stdin=subprocess.DEVNULL, **options)
@@ -172,7 +188,7 @@ def test_builds_at_once_make_a_layer_once(image, number):
     """Of one image, each with outputs of its own."""
     cache = begin(image, "cold")
     outs = [image.place / f"out{each}" for each in range(number)]
-    made = [ended(process) for process in [start(image, cache, out=out) for out in outs]]
+    made = [ended(process) for process in [start(image, cache, out=out, slowly=True) for out in outs]]
     for out in outs:
         assert compare.contents(out) == image.right
         shutil.rmtree(out)
