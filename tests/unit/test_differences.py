@@ -103,6 +103,11 @@ CONF = file(b"x", 0o644)
         ),
         ([], [("etc/a", CONF)], ["file /etc/a: added"]),
         ([("etc", directory())], [], ["directory /etc: removed"]),
+        (
+            [("z", directory()), ("a", directory())],
+            [("etc", directory()), ("etc/a", CONF), ("z", directory(0o700))],
+            ["file /etc/a: added", "directory /z: mode 0755→0700", "directory /a: removed", "directory /etc: added"],
+        ),
         ([("a", link("b"))], [("a", link("c"))], ["symlink /a: target b→c"]),
         ([("a", device("c", 1, 3))], [("a", device("c", 1, 5))], ["char /a: minor 3→5"]),
         (
