@@ -152,6 +152,14 @@ def test_every_file_of_the_store_is_damaged_above(store, made):
     assert known == {name for name in caches.files(Path(store.folder)) if not name.endswith("s/app")}
 
 
+def test_only_a_regular_file_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "link", "/dev/zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            kept.opened(os.fspath(path))
+
+
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 400])
 def test_an_entry_cut_anywhere_is_damaged(store, made, size):
     path = piece(store, made, "entry")
