@@ -13,6 +13,7 @@ from .config import Compression, Config, HostLayer
 from .inputs import Options, open_inputs
 from .labels import automatic
 from .layer import write_layer
+from .memory import open_memory
 from .oci.image import Added, NewImage, make_docker_manifest, make_image, make_index
 from .oci.spec import LAYOUT_FILE
 from .outputs import check_place, layout_output, publish, write_archives, write_documents
@@ -41,7 +42,8 @@ def build(config: Config, options: Options) -> BuildReport:
     with staging(config.deploy_dir, config.names.base) as stage:
         layout = os.path.join(stage, "layout")
         os.makedirs(os.path.join(layout, "blobs", "sha256"))
-        with open_inputs(config, options, stage) as (base, inputs):
+        memory = open_memory(config, paranoid=options.paranoid)
+        with open_inputs(config, options, memory, stage) as (base, inputs):
             layers = []
             for planned in plan_layers(config, inputs):
                 options.status(f"layer {planned.spec.name}")

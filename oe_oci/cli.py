@@ -149,6 +149,14 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--deploy-dir", metavar="DIR", help="where outputs go (IMGDEPLOYDIR; default: ./deploy)")
     parser.add_argument(
+        "--cache-dir", metavar="DIR", help="where layers are kept for later builds (OCI_LAYER_CACHE_DIR)"
+    )
+    parser.add_argument(
+        "--paranoid",
+        action="store_true",
+        help="read every input again, unchanged files too, and trust no digest of an earlier build",
+    )
+    parser.add_argument(
         "--set",
         metavar="VAR=VALUE",
         action="append",

@@ -150,18 +150,14 @@ def _options(arguments: Namespace) -> Options:
     from .compress import default_jobs
     from .inputs import Options
 
-    return Options(
-        getattr(arguments, "jobs", None) or default_jobs(),
-        arguments.limit,
-        arguments.progress,
-        os.path.join(default_cache(), "indexes"),
-    )
+    jobs = getattr(arguments, "jobs", None) or default_jobs()
+    return Options(jobs, arguments.limit, arguments.progress, arguments.paranoid)
 
 
 def default_cache() -> str:
-    """The folder of the cache where none is given."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "oe-oci")
+    """The user's own folder of caches for this program (XDG Base Directory Specification)."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(os.path.abspath(caches), "oe-oci")
 
 
 def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
@@ -169,7 +165,8 @@ def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
     from .configure import command_line_defaults, configure
     from .tree import decode
 
-    defaults = command_line_defaults(path, os.uname().machine, os.environ.get("SOURCE_DATE_EPOCH", ""))
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    defaults = command_line_defaults(path, os.uname().machine, epoch, default_cache())
     # As text in UTF-8, like the file's, whatever the locale took it for.
     settings = [decode(os.fsencode(setting)) for setting in arguments.settings]
     variables = read_conf(path, defaults=defaults, settings=settings)
@@ -179,6 +176,7 @@ def _read_config(path: str, arguments: Namespace) -> tuple[Config, Variables]:
         rootfs=os.path.abspath(arguments.rootfs) if arguments.rootfs else None,
         deploy_dir=os.path.abspath(arguments.deploy_dir) if arguments.deploy_dir else None,
         feeds=[os.path.abspath(feed) for feed in arguments.feeds],
+        cache_dir=os.path.abspath(arguments.cache_dir) if arguments.cache_dir else None,
     )
     return config, variables
 

@@ -183,6 +183,7 @@ class Names(NamedTuple):
 class Config:
     """A checked configuration. Paths are absolute; `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset.
 
+    `cache_dir` is the folder of what earlier builds left and later ones may use; None uses and leaves nothing.
     `labels_from` is the folder whose git repository the automatic labels tell of; None leaves them out.
     `host_owner` is None where files of the host keep their owner.
     """
@@ -207,4 +208,5 @@ class Config:
     epoch: int | None
     rootfs: str | None
     deploy_dir: str
+    cache_dir: str | None
     notes: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .config import Config
+    from .memory import Memory
     from .packages.archive import Contents
     from .packages.package import Package
 
@@ -28,19 +29,23 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What does not belong to the image.
 
-    `jobs` are threads, `limit` bounds the bytes one input may unpack to, `status` is told what is being done,
-    `remember` is a folder for what is worth knowing in later builds, None for none.
+    `jobs` are threads, `limit` bounds the bytes one input may unpack to, `status` is told what is being done. With
+    `paranoid` every input is read, whatever earlier builds found out.
     """
 
     jobs: int
     limit: int | None = None
     status: Callable[[str], None] = lambda _text: None
-    remember: str | None = None
+    paranoid: bool = False
 
 
 @contextlib.contextmanager
-def open_inputs(config: Config, options: Options, stage: str | None = None) -> Iterator[tuple[Base, Inputs]]:
+def open_inputs(
+    config: Config, options: Options, memory: Memory, stage: str | None = None
+) -> Iterator[tuple[Base, Inputs]]:
     """The base image, and all that layers are made of; a context manager.
+
+    What is found out of them goes into `memory`, and what that knows already is not read.
 
     The base's blobs are copied into the layout that is staged in the folder `stage`, where there is one; temporary
     files lie there too.
@@ -64,18 +69,18 @@ def open_inputs(config: Config, options: Options, stage: str | None = None) -> I
         if needs_packages(config):
             options.status("feeds")
             payloads = stack.enter_context(Payloads(stage))
-            installer = _installer(config, options, base, payloads)
+            installer = _installer(config, options, memory, base, payloads)
         yield base, Inputs(base.tree, rootfs, installer)
 
 
-def _installer(config: Config, options: Options, base: Base, payloads: Payloads) -> Installer:
+def _installer(config: Config, options: Options, memory: Memory, base: Base, payloads: Payloads) -> Installer:
     settings = config.packages
     feeds = open_feeds(
         settings.feeds,
         kind=settings.kind,
         archs=settings.archs,
         native=settings.native,
-        remember=options.remember,
+        remember=memory.indexes,
         limit=options.limit,
     )
 

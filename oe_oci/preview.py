@@ -12,6 +12,7 @@ from .build import archive_method
 from .compress import choose
 from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer
 from .inputs import Options, open_inputs
+from .memory import open_memory
 from .oci.image import check_layers
 from .outputs import archive_outputs, layout_output, report_output
 from .plan import plan_layers
@@ -80,7 +81,8 @@ def preview(config: Config, options: Options) -> Preview:
     outputs = [layout_output(config.names), report_output(config.names)]
     if config.archives:
         outputs += archive_outputs(config.names, archive_method(config).algorithm)
-    with open_inputs(config, options) as (base, inputs):
+    memory = open_memory(config, paranoid=options.paranoid)
+    with open_inputs(config, options, memory) as (base, inputs):
         layers = [_previewed(planned) for planned in plan_layers(config, inputs)]
         below = len(base.image.layers) if base.image else 0
         check_layers(below, sum(not layer.note for layer in layers))

@@ -37,10 +37,11 @@ _LAST_SECOND = 253402300799  # of the year 9999: RFC 3339 writes no later one
 _NO_VERSION = frozenset(("", "1.0", "0.0", "git", "1.0+git", "0.0+git"))
 
 
-def command_line_defaults(conf_path: str, machine: str, epoch: str) -> dict[str, str]:
+def command_line_defaults(conf_path: str, machine: str, epoch: str, cache_dir: str) -> dict[str, str]:
     """What a recipe would inherit, for a configuration file built without BitBake.
 
-    `machine` is as `uname -m` has it, `epoch` the SOURCE_DATE_EPOCH of the caller's environment, empty without one.
+    `machine` is as `uname -m` has it, `epoch` the SOURCE_DATE_EPOCH of the caller's environment, empty without one;
+    `cache_dir` is the user's own folder of caches for this program.
     """
     target, features = target_of(machine)
     defaults = {variable.name: variable.default for variable in TABLE if variable.default is not None}
@@ -50,6 +51,7 @@ def command_line_defaults(conf_path: str, machine: str, epoch: str) -> dict[str,
         IMGDEPLOYDIR=os.path.abspath("deploy"),
         DEPLOY_DIR_IMAGE=os.path.abspath("deploy"),
         TARGET_ARCH=target,
+        OCI_LAYER_CACHE_DIR=cache_dir,
     )
     if features:
         defaults["TUNE_FEATURES"] = features
@@ -65,17 +67,18 @@ def configure(
     rootfs: str | None = None,
     deploy_dir: str | None = None,
     feeds: Sequence[str] = (),
+    cache_dir: str | None = None,
 ) -> Config:
     """The configuration that the variables make; `folder` is the absolute folder of the file they come from.
 
-    `rootfs`, `deploy_dir` and `feeds`, absolute, win over the variables that say the same.
+    `rootfs`, `deploy_dir`, `feeds` and `cache_dir`, absolute, win over the variables that say the same.
 
     Raises:
         ConfigError: with every fault found, in the order of the lines they stand in.
     """
     settings = Settings(variables, folder)
     settings.check_names()
-    config = _read(settings, _Places(folder, rootfs, deploy_dir, tuple(feeds)))
+    config = _read(settings, _Places(folder, rootfs, deploy_dir, tuple(feeds), cache_dir))
     faults = settings.faults()
     if faults:
         raise ConfigError(faults)
@@ -89,6 +92,7 @@ class _Places(NamedTuple):
     rootfs: str | None
     deploy_dir: str | None
     feeds: tuple[str, ...]
+    cache_dir: str | None
 
 
 def _read(settings: Settings, places: _Places) -> Config:
@@ -100,7 +104,6 @@ def _read(settings: Settings, places: _Places) -> Config:
     _check_backend(settings, layers)
     packages = read_packages(settings, layers, platform, places.feeds)
     auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
-    settings.switch("OCI_LAYER_CACHE")
     return Config(
         names=read_names(settings),
         platform=platform,
@@ -122,6 +125,7 @@ def _read(settings: Settings, places: _Places) -> Config:
         epoch=epoch,
         rootfs=rootfs,
         deploy_dir=deploy_dir,
+        cache_dir=_read_cache_dir(settings, places.cache_dir),
         notes=tuple(settings.notes),
     )
 
@@ -135,6 +139,15 @@ def _read_deploy_dirs(settings: Settings, given: str | None) -> tuple[str, str]:
     if settings.text("DEPLOY_DIR_IMAGE") and not default_place:
         return deploy_dir, settings.path_of("DEPLOY_DIR_IMAGE")
     return deploy_dir, deploy_dir
+
+
+def _read_cache_dir(settings: Settings, given: str | None) -> str | None:
+    name = "OCI_LAYER_CACHE_DIR"
+    if not settings.switch("OCI_LAYER_CACHE"):
+        return None
+    if given is None and not settings.text(name) and not settings.is_unreadable(name):
+        settings.fault(name, "is not set, and OCI_LAYER_CACHE is on", "set it, or OCI_LAYER_CACHE to 0")
+    return given or settings.path_of(name)
 
 
 def _needs_repository(auto: AutoLabels, epoch: int | None) -> bool:

@@ -214,13 +214,22 @@ TABLE = (
         " is absent is an error; name one where digests must agree between machines.",
         "`auto`; for gzip `zlib-ng` or `zlib`; for zstd `pyzstd` or `zstd`.",
     ),
-    Variable("OCI_LAYER_CACHE", "layers", "1", "Whether layers are kept for later builds. No effect yet.", _SWITCH),
+    Variable(
+        "OCI_LAYER_CACHE",
+        "layers",
+        "1",
+        "Whether layers, and what was read of inputs, are kept for later builds and taken from earlier ones. Switched"
+        " off, a build reads everything, and leaves nothing but its outputs. The image is the same either way.",
+        _SWITCH,
+    ),
     Variable(
         "OCI_LAYER_CACHE_DIR",
         "layers",
         None,
-        "The folder that keeps layers for later builds. No effect yet.",
-        "A path.",
+        "The folder that keeps layers for later builds. Several builds, users and machines may share one: whoever may"
+        " write to it decides what goes into images. `--cache-dir` wins over it. See"
+        " [The layer cache](../explanation/layer-cache.md).",
+        "A path; a relative one is meant from `TOPDIR`.",
         "`$XDG_CACHE_HOME/oe-oci`",
     ),
     Variable(

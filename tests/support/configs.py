@@ -40,5 +40,6 @@ def config(**fields) -> Config:
         "epoch": 0,
         "rootfs": None,
         "deploy_dir": "deploy",
+        "cache_dir": None,
     }
     return Config(**{**values, **fields})

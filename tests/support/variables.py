@@ -14,7 +14,13 @@ class FakeVariables:
 
     def __init__(self, written: dict[str, str], defaults: dict[str, str] | None = None) -> None:
         self._written = written
-        usual = {"IMAGE_BASENAME": "app", "IMGDEPLOYDIR": "/deploy", "TARGET_ARCH": "x86_64", "TOPDIR": "/project"}
+        usual = {
+            "IMAGE_BASENAME": "app",
+            "IMGDEPLOYDIR": "/deploy",
+            "OCI_LAYER_CACHE_DIR": "/cache",
+            "TARGET_ARCH": "x86_64",
+            "TOPDIR": "/project",
+        }
         self._defaults = {**usual, **(defaults or {})}
 
     def get(self, name: str) -> str | None:

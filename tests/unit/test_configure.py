@@ -52,6 +52,7 @@ def test_nothing_but_a_rootfs() -> None:
         epoch=None,
         rootfs="/rootfs",
         deploy_dir="/deploy",
+        cache_dir="/cache",
     )
 
 
@@ -462,14 +463,14 @@ class TestFaults:
 def conf(folder: Path, text: str, *settings: str, machine: str = "x86_64", epoch: str = "") -> Config:
     path = folder / "image.conf"
     path.write_text(text, encoding="utf-8")
-    defaults = command_line_defaults(str(path), machine, epoch)
+    defaults = command_line_defaults(str(path), machine, epoch, "/home/user/.cache/oe-oci")
     return configure(read_conf(str(path), defaults=defaults, settings=settings), folder=str(folder))
 
 
 class TestCommandLine:
     def test_defaults(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        defaults = command_line_defaults("conf/shop.v2.conf", "aarch64", "")
+        defaults = command_line_defaults("conf/shop.v2.conf", "aarch64", "", "/home/user/.cache/oe-oci")
         assert defaults["IMAGE_BASENAME"] == "shop.v2"
         assert defaults["IMAGE_NAME"] == "${IMAGE_BASENAME}"
         assert defaults["TOPDIR"] == f"{tmp_path}/conf"

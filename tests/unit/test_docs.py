@@ -231,7 +231,7 @@ def write_files(block: Block) -> None:
 
 
 def configured(folder: Path, *settings: str):
-    defaults = command_line_defaults("image.conf", "x86_64", "")
+    defaults = command_line_defaults("image.conf", "x86_64", "", "/home/user/.cache/oe-oci")
     variables = read_conf("image.conf", defaults=defaults, settings=settings)
     return variables, configure(variables, folder=str(folder), feeds=["/feed"])
 

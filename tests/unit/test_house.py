@@ -29,7 +29,7 @@ GROUPS = {
     "packages of feeds": "packages packages.package packages.control packages.version packages.relation packages.index "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve",
-    "what a layer holds": "rootfs base delta populate accounts packages.database packages.dpkg packages.opkg "
+    "what a layer holds": "memory rootfs base delta populate accounts packages.database packages.dpkg packages.opkg "
     "packages.alternatives packages.place packages.owners packages.installer plan inputs",
     "bytes from trees": "tar compress blob layer archive",
     "the image and its files": "oci.image staging outputs report",

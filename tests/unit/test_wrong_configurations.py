@@ -20,7 +20,7 @@ CASES = json.loads((Path(__file__).parent.parent / "data" / "wrong-configuration
 def test_message(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("image.conf").write_text(case["conf"], encoding="utf-8")
-    defaults = command_line_defaults("image.conf", "x86_64", "")
+    defaults = command_line_defaults("image.conf", "x86_64", "", "/home/user/.cache/oe-oci")
     with pytest.raises(ConfigError) as raised:
         configure(read_conf("image.conf", defaults=defaults, settings=case["settings"]), folder=str(tmp_path))
     assert str(raised.value) == case["message"]
