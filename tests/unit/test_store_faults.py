@@ -357,7 +357,6 @@ for module, names in (
 ):
     for each in names.split():
         setattr(module, each, counted(getattr(module, each)))
-real = open
 open_ = os.open
 os.open = lambda path, flags, *mode, **options: (counted(open_) if flags & os.O_CREAT else open_)(
     path, flags, *mode, **options)
@@ -448,16 +447,13 @@ def test_gc_spares_what_is_being_put(store, tmp_path, monkeypatch):
     assert store.take(made.layer, str(tmp_path / "target")) == ""
 
 
-def test_gc_waits_for_a_put(store, tmp_path):
+def test_gc_waits_for_a_put(store, tmp_path, monkeypatch):
     """With the lock, what nothing leads to goes at once."""
     (blob := piece(store, caches.make(tmp_path / "stage", "two"), "blob")).touch()
     with open(Path(store.folder, "lock"), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        store_module.TIDYING_WAIT, before = 0.05, store_module.TIDYING_WAIT
-        try:
-            gc(store.folder, NOTHING)
-        finally:
-            store_module.TIDYING_WAIT = before
+        monkeypatch.setattr(store_module, "TIDYING_WAIT", 0.05)
+        gc(store.folder, NOTHING)
         assert blob.exists()
     gc(store.folder, NOTHING)
     assert not blob.exists()
