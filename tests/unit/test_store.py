@@ -125,6 +125,15 @@ def test_a_second_put_writes_the_entry_alone(store, made):
     assert changed == {entry(store, made.layer)}
 
 
+@pytest.mark.parametrize("data", [b"", b"x" * 10, None])
+def test_a_put_replaces_what_is_damaged_of_itself(store, made, data):
+    made.put(store)
+    blob(store, made.layer).unlink()
+    blob(store, made.layer).write_bytes(bytes(len(made.data)) if data is None else data)
+    assert made.put(store) == ""
+    assert blob(store, made.layer).read_bytes() == made.data
+
+
 # ---- by link or copy
 
 
@@ -404,6 +413,36 @@ def test_a_clean_up_that_was_stopped_delays_a_put_only_so_long(store, made, monk
         began = time.monotonic()
         assert made.put(store) == ""
         assert 0.1 <= time.monotonic() - began < 5
+
+
+def test_puts_do_not_wait_for_each_other(store, made):
+    made.put(store)
+    with open(Path(store.folder, "lock"), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        began = time.monotonic()
+        assert made.put(store) == ""
+        assert time.monotonic() - began < 5
+
+
+def test_a_lock_that_was_removed_just_before_it_was_taken_is_none(store, monkeypatch):
+    flock, path = fcntl.flock, Path(store.folder, "locks", SHAPE)
+    turns = []
+
+    def late(descriptor, operation):
+        # Who held it is done by now, and somebody else already holds the next.
+        if not turns:
+            path.rename(path.with_name("gone"))
+            path.touch()
+        turns.append(operation)
+        flock(descriptor, operation)
+
+    with store.making(OTHER):
+        monkeypatch.setattr(fcntl, "flock", late)
+        with store.making(SHAPE) as again:
+            assert again is True
+            assert len(turns) == 2
+            with open(path, "rb") as file, pytest.raises(BlockingIOError):
+                flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP])

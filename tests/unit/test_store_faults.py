@@ -152,6 +152,14 @@ def test_every_file_of_the_store_is_damaged_above(store, made):
     assert known == {name for name in caches.files(Path(store.folder)) if not name.endswith("s/app")}
 
 
+def test_only_a_regular_file_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "link", "/dev/zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            kept.opened(os.fspath(path))
+
+
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 400])
 def test_an_entry_cut_anywhere_is_damaged(store, made, size):
     path = piece(store, made, "entry")
@@ -349,7 +357,6 @@ for module, names in (
 ):
     for each in names.split():
         setattr(module, each, counted(getattr(module, each)))
-real = open
 open_ = os.open
 os.open = lambda path, flags, *mode, **options: (counted(open_) if flags & os.O_CREAT else open_)(
     path, flags, *mode, **options)
@@ -440,16 +447,13 @@ def test_gc_spares_what_is_being_put(store, tmp_path, monkeypatch):
     assert store.take(made.layer, str(tmp_path / "target")) == ""
 
 
-def test_gc_waits_for_a_put(store, tmp_path):
+def test_gc_waits_for_a_put(store, tmp_path, monkeypatch):
     """With the lock, what nothing leads to goes at once."""
     (blob := piece(store, caches.make(tmp_path / "stage", "two"), "blob")).touch()
     with open(Path(store.folder, "lock"), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        store_module.TIDYING_WAIT, before = 0.05, store_module.TIDYING_WAIT
-        try:
-            gc(store.folder, NOTHING)
-        finally:
-            store_module.TIDYING_WAIT = before
+        monkeypatch.setattr(store_module, "TIDYING_WAIT", 0.05)
+        gc(store.folder, NOTHING)
         assert blob.exists()
     gc(store.folder, NOTHING)
     assert not blob.exists()
