@@ -101,7 +101,7 @@ def test_ls_shows_what_was_used_last_first(capsys, cache, layers):
         "type": "files",
         "size": layer.blob.size,
         "blob": str(layer.blob.digest),
-        "last_used": 1_700_000_000,
+        "lastUsed": 1_700_000_000,
     }
 
 
@@ -117,7 +117,7 @@ def test_show(capsys, cache, layers):
     for part in (layer.key, layer.shape, str(layer.diff_id), str(layer.blob.digest), 'more: {"size": 10000}'):
         assert part in text
     found = as_json(capsys, cache, "show", layer.key)
-    assert found["diff_id"] == str(layer.diff_id)
+    assert found["diffId"] == str(layer.diff_id)
     assert found["facts"] == {"more": {"size": 10000}}
 
 
