@@ -3,7 +3,8 @@
 
 What is known of a file of this machine goes by its stamp. A file that changed while the clock stood still, as it does
 between two ticks, can have the stamp it had before; so one is remembered only if its last change was well before the
-build began, whatever happens to it later. Must not know what the contents are for.
+build began, whatever happens to it later. And only where the kernel itself has the file: of one on another machine it
+may tell facts of a minute ago. Must not know what the contents are for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,27 @@ _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
 _KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
 _NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
+_MOUNTS = "/proc/self/mountinfo"  # proc(5)
+# File systems of this machine's own, with all times of a file.
+_LOCAL = frozenset(
+    (
+        *(
+            "bcachefs",
+            "btrfs",
+            "erofs",
+            "ext2",
+            "ext3",
+            "ext4",
+            "f2fs",
+            "jfs",
+            "nilfs2",
+            "overlay",
+            "ramfs",
+            "reiserfs",
+        ),
+        *("squashfs", "tmpfs", "xfs", "zfs"),
+    )
+)
 _EMPTY = hashlib.sha256().digest()
 
 
@@ -46,6 +69,7 @@ class Digests:
         self._index: dict[bytes, int] | None = None
         self._seen = bytearray()  # what this build keeps
         self._found: dict[bytes | Content, bytes] = {}
+        self._local: dict[bytes, bool] = {}  # by device
 
     def __call__(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes; they are read where it is not known.
@@ -67,7 +91,7 @@ class Digests:
             return _EMPTY
         if content.digest:
             return content.digest
-        key = _key(content)
+        key = self._key(content)
         if key not in self._found and isinstance(key, bytes):
             digest = self._recall(key)
             if digest:
@@ -77,7 +101,7 @@ class Digests:
     def learn(self, content: Content, digest: bytes) -> None:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
         if isinstance(content, Region) and content.size and not content.digest:
-            key = _key(content)
+            key = self._key(content)
             self._found[key] = digest
             if isinstance(key, bytes):
                 self._keep(key, digest)
@@ -85,7 +109,8 @@ class Digests:
     def stamped(self, path: bytes, facts: os.stat_result) -> Region:
         """A whole file, with the digest of its bytes where that is known."""
         stamp = stamp_of(facts)
-        return Region(path, 0, facts.st_size, stamp, self._recall(stamp + bytes(8)) if self._kept else b"")
+        known = self._kept and self._is_local(path, stamp)
+        return Region(path, 0, facts.st_size, stamp, self._recall(stamp + bytes(8)) if known else b"")
 
     def file(self, path: str) -> Region:
         """The same of a file that links may lead to.
@@ -101,8 +126,9 @@ class Digests:
 
         With `paranoid` nothing does.
         """
-        stamps = [file.stamp for file in files]
-        return _machine() + b"".join(stamps) if self._trusting and all(map(self._settled, stamps)) else None
+        keys = list(map(self._key, files)) if self._trusting else []
+        stamps = [key for key in keys if isinstance(key, bytes) and self._settled(key)]
+        return _machine() + b"".join(stamps) if self._trusting and len(stamps) == len(keys) else None
 
     def _settled(self, stamp: bytes) -> bool:
         """Whether a file that changes from now on will have another stamp."""
@@ -127,6 +153,19 @@ class Digests:
         self._keep(key, digest)
         return digest
 
+    def _key(self, region: Region) -> bytes | Content:
+        """What a region is known by in this build: by itself, or by bytes that it is known by in later ones too."""
+        if not region.stamp or not self._is_local(region.path, region.stamp):
+            return region
+        return region.stamp + region.offset.to_bytes(8, "little")
+
+    def _is_local(self, path: bytes, stamp: bytes) -> bool:
+        """Whether the stamp of a file can be trusted, where anything is kept at all."""
+        device = stamp[:8]
+        if device not in self._local:
+            self._local[device] = self._path is not None and _file_system(os.path.realpath(path)) in _LOCAL
+        return self._local[device]
+
     def _places(self) -> dict[bytes, int]:
         if self._index is None:
             self._index = {self._kept[at : at + _KEY]: at for at in range(0, len(self._kept), _RECORD)}
@@ -138,8 +177,17 @@ class Digests:
             self._seen += digest
 
 
-def _key(region: Region) -> bytes | Content:
-    return region.stamp + region.offset.to_bytes(8, "little") if region.stamp else region
+def _file_system(path: bytes) -> str:
+    """The type of the file system that a path without links lies on; empty where it can not be told."""
+    mounted: dict[bytes, str] = {}
+    with contextlib.suppress(OSError), open(_MOUNTS, "rb") as file:
+        for line in file:
+            before, _, after = line.partition(b" - ")
+            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), before.split(b" ")[4])
+            mounted[point.rstrip(b"/")] = os.fsdecode(after.split(b" ")[0])  # the last one hides those before
+    while path and path not in mounted:
+        path = path.rpartition(b"/")[0]
+    return mounted.get(path, "")
 
 
 def _head() -> bytes:

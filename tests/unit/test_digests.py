@@ -33,6 +33,15 @@ def kept(tmp_path) -> str:
     return str(tmp_path / "cache" / "digests" / "one")
 
 
+FILE_SYSTEM = subject._file_system
+
+
+@pytest.fixture(autouse=True)
+def local(monkeypatch) -> None:
+    """Wherever the tests run: files lie on a file system of this machine."""
+    monkeypatch.setattr(subject, "_file_system", lambda _path: "ext4")
+
+
 @pytest.fixture
 def reads(monkeypatch) -> list[object]:
     """The contents that were read since."""
@@ -275,3 +284,47 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path, reads):
     (tmp_path / "file").write_bytes(b"")
     paths = files(tmp_path / "files", 1)
     assert build(str(tmp_path / "file" / "digests"), paths) == expected(paths)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "remembered"),
+    [
+        ("21 1 0:20 / / rw - ext4 /dev/sda rw", True),
+        ("21 1 0:20 / / rw - nfs4 host:/x rw", False),
+        ("21 1 0:20 / / rw - ext4 /dev/sda rw\n22 21 0:31 / {place} rw shared:1 - nfs host:/x rw", False),
+        ("21 1 0:20 / / rw - nfs host:/x rw\n22 21 0:31 / {place} rw shared:1 - btrfs /dev/sdb rw", True),
+        (
+            "21 1 0:20 / / rw - xfs a rw\n22 21 0:31 / {place} rw - xfs b rw\n23 21 0:32 / {place} rw - fuse.x c rw",
+            False,
+        ),
+        ("21 1 0:20 / / rw - nfs a rw\n22 21 0:31 / {place}/files rw - xfs b rw", True),
+        ("21 1 0:20 / / rw - ext4 a rw\n22 21 0:31 / {place}/file rw - nfs b rw", True),
+        ("", False),
+    ],
+    ids=["local", "remote", "remote below", "local below", "hidden", "deeper", "beside", "not told"],
+)
+def test_only_files_of_this_machine_are_remembered(tmp_path, kept, reads, monkeypatch, mounts, remembered):
+    """Of another machine's the kernel may tell how they were a while ago."""
+    place = tmp_path / "a place\t"
+    place.mkdir()
+    text = str(place).replace(" ", "\\040").replace("\t", "\\011")
+    (tmp_path / "mounts").write_text(mounts.format(place=text) + "\n" if mounts else "")
+    monkeypatch.setattr(subject, "_MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(subject, "_file_system", FILE_SYSTEM)
+    paths = files(place / "files", 3)
+    assert build(kept, paths) == build(kept, paths) == expected(paths)
+    assert len(reads) == (3 if remembered else 6)
+
+
+def test_a_link_to_another_machine_is_seen_through(tmp_path, kept, reads, monkeypatch):
+    (tmp_path / "mounts").write_text(f"1 1 0:2 / / rw - ext4 a rw\n2 1 0:3 / {tmp_path}/far rw - nfs b rw\n")
+    monkeypatch.setattr(subject, "_MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(subject, "_file_system", FILE_SYSTEM)
+    files(tmp_path / "far", 1)
+    (tmp_path / "near").symlink_to("far")
+    for _ in range(2):
+        digests = Digests(kept, began=soon())
+        path = os.fsencode(tmp_path / "near" / "000")
+        digests(digests.stamped(path, os.stat(path)))
+        digests.save()
+    assert len(reads) == 2
