@@ -181,8 +181,8 @@ class LayerCache:
         listing = self._store.listing(latest) if latest.facts.get("format") == FORMAT else None
         listings = None if listing is None else (unpack(listing), listing_of(subject.shape, digests))
         differences = compare(latest.facts, subject.facts, listings)
-        # Without any it is the very layer that was kept last, and is kept no more.
-        reason = str(differences[0]) if differences else "it is no longer kept"
+        # Without any the listing of the one kept last is lost.
+        reason = str(differences[0]) if differences else "it is not the one that was kept last, whose listing is lost"
         return verdict._replace(reason=reason, differences=tuple(differences))
 
 
