@@ -7,14 +7,11 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import corpus, peers
 from benchmarks.measure import Cost, Image, measure, read_image
 from benchmarks.table import DONE, EXPIRED, FAILED, WRONG, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 COMPRESSIONS = ("gzip", "zstd")
 # oe-oci remembers a file only if its last change was two seconds or more before the build.
@@ -82,7 +79,7 @@ class Builds:
         command += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
         return self._measure(command)
 
-    def _measure(self, command: Sequence[str]) -> Cost:
+    def _measure(self, command: list[str]) -> Cost:
         corpus.remove(self._path("scratch"))
         os.mkdir(self._path("scratch"))
         env = {

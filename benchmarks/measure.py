@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 class Cost(NamedTuple):
@@ -30,7 +30,7 @@ class Cost(NamedTuple):
     peak: float
 
 
-def measure(command: Sequence[str], env: Mapping[str, str], messages: str, timeout: float) -> Cost:
+def measure(command: list[str], env: Mapping[str, str], messages: str, timeout: float) -> Cost:
     """Run a command, whose messages go into the file `messages`.
 
     All that was written before is on the disk by then, so that no run pays for another's.
@@ -58,7 +58,7 @@ def measure(command: Sequence[str], env: Mapping[str, str], messages: str, timeo
     return Cost(exited, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def _start(command: Sequence[str], env: Mapping[str, str], messages: str) -> int:
+def _start(command: list[str], env: Mapping[str, str], messages: str) -> int:
     """Start it in a process group of its own, so that all of it can be stopped."""
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
