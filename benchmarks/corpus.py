@@ -99,15 +99,15 @@ def _write_file(place: str, top: str, number: int, rng: random.Random, words: li
         os.symlink(names[0], path)
         return
     size = min(int(rng.lognormvariate(_MEDIAN, _SPREAD)) + 1, _LARGEST)
-    # A word and its blank have three letters at the least.
-    text = " ".join(rng.choices(words, k=size // 3 + 1))[:size]
+    # A word and its blank are five letters at the least.
+    text = " ".join(rng.choices(words, k=size // 5 + 1))[:size]
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
 
 
 def _vocabulary(rng: random.Random) -> list[str]:
     """Words such as sources have; those that are frequent are in it more than once."""
-    found = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 12))) for _ in range(3000)]
+    found = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(4, 12))) for _ in range(3000)]
     return [word for rank, word in enumerate(found) for _ in range(1 + 3000 // (rank + 3))]
 
 
