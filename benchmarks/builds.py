@@ -110,6 +110,7 @@ class Builds:
             self._note(number, compression, scenario, cost, wanted)
 
         corpus.remove(self._path("cache"))
+        self._copy.read()
         time.sleep(SETTLE)
         note("cold", self._build(compression))
         note("same", self._build(compression))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -68,6 +69,16 @@ def main() -> int:
     os.umask(0o022)
     work = os.path.abspath(arguments.work)
     os.makedirs(os.path.join(work, "corpora"), exist_ok=True)
+    with open(os.path.join(work, "lock"), "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"{work} is in use by another run") from None
+        return run_all(arguments, work)
+
+
+def run_all(arguments: argparse.Namespace, work: str) -> int:
+    """Measure each corpus in turn, and print the tables; the exit status."""
     umoci = not arguments.without_umoci and present(peers.UMOCI_TOOLS, "the umoci flow")
     facts = {**machine(work), "oe-oci": version_of(peers.OE_OCI, "--version")}
     if umoci:
