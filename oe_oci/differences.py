@@ -34,7 +34,8 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         if not self.fact:
             return f"{self.subject}: {'added' if not self.before else 'removed'}"
-        return f"{self.subject}: {self.fact} {_short(self.before)}→{_short(self.after)}"
+        fact = "" if self.fact == "value" else f"{self.fact} "
+        return f"{self.subject}: {fact}{_short(self.before)}→{_short(self.after)}"
 
     def to_json(self) -> dict[str, str]:
         return dict(self._asdict())

@@ -284,7 +284,7 @@ CASES: dict[str, Case] = {
     ),
     "PACKAGE_EXCLUDE of what nobody asks for": Case(lambda p: p.set('PACKAGE_EXCLUDE = "spare"'), NONE),
     "OCI_PACKAGE_DATABASE": Case(
-        lambda p: p.set('OCI_PACKAGE_DATABASE = "keep"'), PACKAGES, "OCI_PACKAGE_DATABASE: value status.d→keep"
+        lambda p: p.set('OCI_PACKAGE_DATABASE = "keep"'), PACKAGES, "OCI_PACKAGE_DATABASE: status.d→keep"
     ),
     "a feed at another place": Case(copied_feed, NONE),
     "a feed whose index is in another order": Case(reordered_index, NONE),
@@ -368,7 +368,7 @@ CASES: dict[str, Case] = {
     "the epoch, where times are written": Case(
         lambda p: p.set('SOURCE_DATE_EPOCH = "1700000001"'),
         {*PACKAGES, "host"},
-        "SOURCE_DATE_EPOCH: value 1700000000→1700000001",
+        "SOURCE_DATE_EPOCH: 1700000000→1700000001",
     ),
     "an epoch earlier than all times": Case(lambda p: p.set('SOURCE_DATE_EPOCH = "1"'), EVERY, "SOURCE_DATE_EPOCH"),
     "accounts": Case(lambda p: p.set('OCI_IMAGE_ACCOUNTS = "user:app:500"'), {"host"}, "file /etc/group: added"),

@@ -58,7 +58,7 @@ def test_an_empty_cache_has_nothing_and_is_not_made(store, made, tmp_path):
     assert store.find(made.layer.shape, made.layer.key) == ""
     assert store.take(made.layer, str(tmp_path / "target")) == "its blob is missing"
     assert store.listing(made.layer) is None
-    assert store.latest("app", "one") is None
+    assert store.latest("app", "one") == []
     assert not os.path.lexists(store.folder)
     assert not (tmp_path / "target").exists()
 
@@ -226,20 +226,31 @@ def test_a_target_that_can_not_be_written_is_the_builds_error(store, made, tmp_p
 
 def test_latest_of_an_image_else_of_any(store, tmp_path):
     one, two, three = (caches.make(tmp_path / "stage", name) for name in ("one", "two", "three"))
-    for made in (one, two, three):
-        made.put(store)
-    assert store.latest("app", "base") is None
+    for each in (one, two, three):
+        each.put(store)
+    assert store.latest("app", "base") == []
     store.note("first", "base", one.layer)
     store.note("second", "base", two.layer)
     os.utime(Path(store.folder, "latest", "first", "base"), (2e9, 2e9))
-    assert store.latest("second", "base") == two.layer
-    assert store.latest("third", "base") == one.layer
-    assert store.latest("third", "other") is None
+    assert store.latest("second", "base") == [two.layer]
+    assert store.latest("third", "base") == [one.layer]
+    assert store.latest("third", "other") == []
     store.note("first", "base", three.layer)
     os.utime(Path(store.folder, "latest", "second", "base"), (1e9, 1e9))
-    assert store.latest("third", "base") == three.layer
+    assert store.latest("third", "base") == [three.layer, one.layer]
     entry(store, three.layer).unlink()
-    assert store.latest("third", "base") == store.latest("first", "base") == two.layer
+    assert store.latest("third", "base") == store.latest("first", "base") == [one.layer]
+    entry(store, one.layer).unlink()
+    assert store.latest("third", "base") == store.latest("first", "base") == [two.layer]
+
+
+def test_a_note_has_the_last_few(store, tmp_path):
+    made = [caches.make(tmp_path / "stage", str(number)) for number in range(6)]
+    for each in made:
+        each.put(store)
+        store.note("app", "base", each.layer)
+    store.note("app", "base", made[3].layer)
+    assert store.latest("app", "base") == [made[number].layer for number in (3, 5, 4, 2)]
 
 
 def test_a_note_that_says_the_same_is_not_rewritten(store, made):
@@ -267,7 +278,7 @@ def test_any_names_will_do(store, made):
     for name in NAMES:
         store.note(name, name, made.layer)
     assert len(os.listdir(Path(store.folder, "latest"))) == len(NAMES)
-    assert all(store.latest(name, name) == made.layer for name in NAMES)
+    assert all(store.latest(name, name) == [made.layer] for name in NAMES)
     assert verify(store.folder, quiet) == []
 
 
@@ -283,7 +294,7 @@ def test_a_cache_that_can_not_be_written_to_is_no_error(made, tmp_path):
         assert again is False
     assert store.find(SHAPE, OTHER) == "its entry can not be read: Not a directory"
     assert store.take(made.layer, str(tmp_path / "target")) == "its blob can not be read: Not a directory"
-    assert store.latest("app", "one") is None
+    assert store.latest("app", "one") == []
     assert not store.has_shape(SHAPE)
 
 
@@ -302,7 +313,7 @@ def test_no_link_is_followed_out_of_the_folder(store, made, tmp_path, place):
     found = store.find(made.layer.shape, made.layer.key)
     assert isinstance(found, str)
     assert store.take(made.layer, str(tmp_path / "target")) != ""
-    assert store.latest("app", "one") is None
+    assert store.latest("app", "one") == []
     if place in ("latest", "locks"):
         assert made.put(store) == ""
     else:
