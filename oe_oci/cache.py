@@ -136,14 +136,21 @@ class LayerCache:
         """A layer whose blob is in `folder` now; else why the one that is kept can not be had, empty where none is."""
         if not self._store.has_shape(subject.shape.digest):
             return ""
-        key = key_of(subject.shape, self._read(subject))
-        found = self._store.find(subject.shape.digest, key)
+        digests = self._read(subject)
+        found = self._store.find(subject.shape.digest, key_of(subject.shape, digests))
         if isinstance(found, str):
             return found
-        reason = self._store.take(found, os.path.join(folder, found.blob.digest.hex))
-        if not reason:
+        path = os.path.join(folder, found.blob.digest.hex)
+        reason = self._store.take(found, path)
+        if reason:
+            return reason
+        if self._store.listing(found) is None:
+            # Only who makes a layer could else put it back; a clean-up would take the whole layer for damaged.
+            blob = LayerBlob(found.blob, found.diff_id, found.raw_size)
+            self._keep(subject, found.key, blob, path, listing_of(subject.shape, digests))
+        else:
             self._store.note(self._config.names.base, subject.name, found)
-        return reason or found
+        return found
 
     def _make(self, subject: Subject, folder: str, write: Write, reason: str) -> tuple[LayerBlob, Verdict]:
         digests = bytearray()

@@ -257,11 +257,27 @@ def test_damage_is_a_reason_and_is_repaired(project: Project, piece: str, damage
     assert project.build().verdict.hit
 
 
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "removed"])
+def test_a_damaged_listing_is_put_back_by_a_hit(project: Project, damage: str) -> None:
+    project.build()
+    latest = project.store.latest("app", "conf")
+    assert latest is not None
+    path = Path(project.store.folder) / "blobs" / "sha256" / latest.listing.digest.hex
+    data = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] + (b"" if damage == "truncated" else bytes([data[-1] ^ 1])))
+    assert project.build().verdict.hit
+    assert path.read_bytes() == data
+    project.write(a="c")
+    assert project.build().verdict.reason.startswith("file /etc/a: content ")
+
+
 def test_a_lost_listing_loses_the_explanation_alone(project: Project) -> None:
     project.build()
     (latest,) = project.store.latest("app", "conf")
     (Path(project.store.folder) / "blobs" / "sha256" / latest.listing.digest.hex).unlink()
-    assert project.build().verdict.hit
     project.write(a="c")
     assert project.build().verdict.reason == "it is not the one that was kept last, whose listing is lost"
 
