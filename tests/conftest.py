@@ -40,7 +40,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             if _CALLERS_OWN.fullmatch(name):
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
-        # Nobody can write there: builds that are to be compared must all be made. A test of the cache gives it a folder.
+        # Nobody can write there: builds that are compared must all be made. A test of the cache gives it a folder.
         patch.setenv("XDG_CACHE_HOME", "/sys")
         patch.setenv("CONTAINERS_CONF", str(containers_conf))
         patch.setenv("LC_ALL", "C.UTF-8")
