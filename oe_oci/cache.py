@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .content import Content
     from .digests import Digests
     from .layer import Member, Seen
-    from .listing import Contents
     from .plan import PlannedLayer
 
 LOG = logging.getLogger("oe_oci")
@@ -113,7 +112,7 @@ class LayerCache:
         reason = found if isinstance(found, str) else self._store.lacks(found)
         if isinstance(found, CachedLayer) and not reason:
             return Verdict(key, "")
-        return self._explained(subject, digests, Verdict(key, reason), earlier)
+        return self._explained(subject, listing_of(subject.shape, digests), Verdict(key, reason), earlier)
 
     def fetch(self, subject: Subject, folder: str, write: Write) -> tuple[LayerBlob, Verdict]:
         """A layer's blob, in `folder` under its digest's name: taken from the store, else made by `write` and kept.
@@ -160,9 +159,9 @@ class LayerCache:
             self._digests.learn(content, digest)
 
         blob = write(seen)
-        key = key_of(subject.shape, digests)
-        verdict = self._explained(subject, digests, Verdict(key, reason), self._earlier(subject))
-        self._keep(subject, key, blob, os.path.join(folder, blob.name), listing_of(subject.shape, digests))
+        key, listing = key_of(subject.shape, digests), listing_of(subject.shape, digests)
+        verdict = self._explained(subject, listing, Verdict(key, reason), self._earlier(subject))
+        self._keep(subject, key, blob, os.path.join(folder, blob.name), listing)
         return blob, verdict
 
     def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, listing: bytes) -> None:
@@ -187,15 +186,12 @@ class LayerCache:
         """What the layer was before, the last one first."""
         return self._store.latest(self._config.names.base, subject.name)
 
-    def _explained(
-        self, subject: Subject, digests: Contents, verdict: Verdict, earlier: Sequence[CachedLayer]
-    ) -> Verdict:
+    def _explained(self, subject: Subject, listing: bytes, verdict: Verdict, earlier: Sequence[CachedLayer]) -> Verdict:
         """The verdict on a layer that has to be made, with the reason for that."""
         if verdict.reason:
             return verdict
         if not earlier:
             return verdict._replace(reason=_FIRST)
-        listing = listing_of(subject.shape, digests)
         differences = min((self._differences(layer, subject, listing) for layer in earlier), key=len)
         # Without any the listing of the one kept last is lost.
         reason = str(differences[0]) if differences else "it is not the one that was kept last, whose listing is lost"
