@@ -260,8 +260,7 @@ def test_damage_is_a_reason_and_is_repaired(project: Project, piece: str, damage
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "removed"])
 def test_a_damaged_listing_is_put_back_by_a_hit(project: Project, damage: str) -> None:
     project.build()
-    latest = project.store.latest("app", "conf")
-    assert latest is not None
+    (latest,) = project.store.latest("app", "conf")
     path = Path(project.store.folder) / "blobs" / "sha256" / latest.listing.digest.hex
     data = path.read_bytes()
     if damage == "removed":
