@@ -3,8 +3,9 @@
 
 What is known of a file of this machine goes by its stamp. A file that changed while the clock stood still, as it does
 between two ticks, can have the stamp it had before; so one is remembered only if its last change was well before the
-build began, whatever happens to it later. And only where the kernel itself has the file: of one on another machine it
-may tell facts of a minute ago. Must not know what the contents are for.
+build began, whatever happens to it later. And only where the times of a file are this kernel's own: of a file on
+another machine it may tell facts of a minute ago, and an image of a file system has the times that it was made with, as
+another one mounted in its place can have. Must not know what the contents are for.
 """
 
 from __future__ import annotations
@@ -29,26 +30,9 @@ _KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
 _NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
 _MOUNTS = "/proc/self/mountinfo"  # proc(5)
-# File systems of this machine's own, with all times of a file.
-_LOCAL = frozenset(
-    (
-        *(
-            "bcachefs",
-            "btrfs",
-            "erofs",
-            "ext2",
-            "ext3",
-            "ext4",
-            "f2fs",
-            "jfs",
-            "nilfs2",
-            "overlay",
-            "ramfs",
-            "reiserfs",
-        ),
-        *("squashfs", "tmpfs", "xfs", "zfs"),
-    )
-)
+# File systems of this machine's own, with all times of a file; a regular expression.
+_LOCAL = "bcachefs|btrfs|ext[234]|f2fs|jfs|nilfs2|overlay|ramfs|reiserfs|tmpfs|xfs|zfs"
+_IMAGES = (b"7:", b"43:")  # the major numbers of loop and network block devices
 _EMPTY = hashlib.sha256().digest()
 
 
@@ -163,7 +147,7 @@ class Digests:
         """Whether the stamp of a file can be trusted, where anything is kept at all."""
         device = stamp[:8]
         if device not in self._local:
-            self._local[device] = self._path is not None and _file_system(os.path.realpath(path)) in _LOCAL
+            self._local[device] = self._path is not None and _is_local(os.path.realpath(path))
         return self._local[device]
 
     def _places(self) -> dict[bytes, int]:
@@ -177,17 +161,20 @@ class Digests:
             self._seen += digest
 
 
-def _file_system(path: bytes) -> str:
-    """The type of the file system that a path without links lies on; empty where it can not be told."""
-    mounted: dict[bytes, str] = {}
+def _is_local(path: bytes) -> bool:
+    """Whether a path without links lies on a file system whose times are this kernel's own."""
+    mounted: dict[bytes, bool] = {}
     with contextlib.suppress(OSError), open(_MOUNTS, "rb") as file:
         for line in file:
             before, _, after = line.partition(b" - ")
-            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), before.split(b" ")[4])
-            mounted[point.rstrip(b"/")] = os.fsdecode(after.split(b" ")[0])  # the last one hides those before
+            device, point = before.split(b" ")[2:5:2]
+            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), point)
+            known = re.fullmatch(_LOCAL, os.fsdecode(after.split(b" ")[0])) is not None
+            # The last one at a place hides those before.
+            mounted[point.rstrip(b"/")] = known and not device.startswith(_IMAGES)
     while path and path not in mounted:
         path = path.rpartition(b"/")[0]
-    return mounted.get(path, "")
+    return mounted.get(path, False)
 
 
 def _head() -> bytes:

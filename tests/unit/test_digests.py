@@ -33,13 +33,13 @@ def kept(tmp_path) -> str:
     return str(tmp_path / "cache" / "digests" / "one")
 
 
-FILE_SYSTEM = subject._file_system
+IS_LOCAL = subject._is_local
 
 
 @pytest.fixture(autouse=True)
 def local(monkeypatch) -> None:
     """Wherever the tests run: files lie on a file system of this machine."""
-    monkeypatch.setattr(subject, "_file_system", lambda _path: "ext4")
+    monkeypatch.setattr(subject, "_is_local", lambda _path: True)
 
 
 @pytest.fixture
@@ -299,18 +299,24 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path, reads):
         ),
         ("21 1 0:20 / / rw - nfs a rw\n22 21 0:31 / {place}/files rw - xfs b rw", True),
         ("21 1 0:20 / / rw - ext4 a rw\n22 21 0:31 / {place}/file rw - nfs b rw", True),
+        ("21 1 7:3 / / rw - ext4 /dev/loop3 rw", False),
+        ("21 1 0:20 / / rw - squashfs /dev/sda rw", False),
+        ("21 1 0:20 / / rw - vfat /dev/sda rw", False),
         ("", False),
     ],
-    ids=["local", "remote", "remote below", "local below", "hidden", "deeper", "beside", "not told"],
+    ids=[
+        *("local", "remote", "remote below", "local below", "hidden", "deeper", "beside", "image", "read-only"),
+        *("without all times", "not told"),
+    ],
 )
-def test_only_files_of_this_machine_are_remembered(tmp_path, kept, reads, monkeypatch, mounts, remembered):
-    """Of another machine's the kernel may tell how they were a while ago."""
+def test_only_files_with_times_of_this_machine_are_remembered(tmp_path, kept, reads, monkeypatch, mounts, remembered):
+    """Of another machine's files the kernel may tell how they were a while ago; images can be exchanged."""
     place = tmp_path / "a place\t"
     place.mkdir()
     text = str(place).replace(" ", "\\040").replace("\t", "\\011")
     (tmp_path / "mounts").write_text(mounts.format(place=text) + "\n" if mounts else "")
     monkeypatch.setattr(subject, "_MOUNTS", str(tmp_path / "mounts"))
-    monkeypatch.setattr(subject, "_file_system", FILE_SYSTEM)
+    monkeypatch.setattr(subject, "_is_local", IS_LOCAL)
     paths = files(place / "files", 3)
     assert build(kept, paths) == build(kept, paths) == expected(paths)
     assert len(reads) == (3 if remembered else 6)
@@ -319,7 +325,7 @@ def test_only_files_of_this_machine_are_remembered(tmp_path, kept, reads, monkey
 def test_a_link_to_another_machine_is_seen_through(tmp_path, kept, reads, monkeypatch):
     (tmp_path / "mounts").write_text(f"1 1 0:2 / / rw - ext4 a rw\n2 1 0:3 / {tmp_path}/far rw - nfs b rw\n")
     monkeypatch.setattr(subject, "_MOUNTS", str(tmp_path / "mounts"))
-    monkeypatch.setattr(subject, "_file_system", FILE_SYSTEM)
+    monkeypatch.setattr(subject, "_is_local", IS_LOCAL)
     files(tmp_path / "far", 1)
     (tmp_path / "near").symlink_to("far")
     for _ in range(2):
