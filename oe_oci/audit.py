@@ -63,9 +63,9 @@ def _entries(survey: Survey) -> Iterator[Violation]:
     for file, reason in survey.damaged.items():
         yield Violation("entry", file.where, reason)
     there = {entry.layer[:2] for entry in survey.entries}
-    for file, target in survey.notes().items():
-        if target not in there:
-            yield Violation("latest", file.where, "leads to no entry" if target else "is damaged")
+    for file, targets in survey.notes().items():
+        if there.isdisjoint(targets):
+            yield Violation("latest", file.where, "leads to no entry" if targets else "is damaged")
     uses = survey.referenced()
     for digest, file in survey.blobs.items():
         if not uses[digest]:

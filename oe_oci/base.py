@@ -18,7 +18,7 @@ from .members import from_json
 from .oci.layout import Image, find_image, open_layout, read_image
 from .oci.spec import as_list, as_object, as_text, as_texts
 from .stored import Seen, compression_of, failing, image_tree
-from .transfer import transfer
+from .transfer import clone
 from .tree import Tree
 
 if TYPE_CHECKING:
@@ -143,13 +143,11 @@ class _Earlier:
         return Seen(from_json(value["members"]), value["size"]) if digest == descriptor.digest.hex else None
 
     def _copied(self, region: Region, descriptor: Descriptor) -> str:
-        """The SHA-256 of a blob, which is copied; it is read only where it is not known."""
+        """The SHA-256 of a blob, which is copied; read only where it is not known, or copying takes that anyway."""
         with contextlib.ExitStack() as stack:
             sink = None if self._copy is None else stack.enter_context(self._copy(descriptor))
             known = self._memory.digests.known(region)
-            if known:
-                if sink is not None:
-                    transfer(region, sink)
+            if known and (sink is None or clone(region, sink)):
                 return known.hex()
             state = hashlib.sha256()
             for piece in pieces(region):

@@ -8,6 +8,7 @@ wrong with the store costs time alone: it is never an error, and never another l
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from .content import Content
     from .digests import Digests
     from .layer import Member, Seen
-    from .listing import Contents
     from .plan import PlannedLayer
 
 LOG = logging.getLogger("oe_oci")
 
-_FIRST = "nothing was kept of it yet"
+_DENIED = frozenset(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
+_FIRST = "nothing is kept of it"
 
 Write = Callable[["Seen"], LayerBlob]
 
@@ -40,7 +41,7 @@ class Verdict(NamedTuple):
     """What the cache says of a layer.
 
     `key` is empty where it would have to be read for that alone. `reason` is why the layer must be made, empty where it
-    need not; `differences` are all from the layer of that name that was kept last, where that is another one.
+    need not; `differences` are all from the nearest of those that the layer was before.
     """
 
     key: str
@@ -77,6 +78,7 @@ class LayerCache:
         self._config = config
         self._compressor = compressor
         self._digests = digests
+        self._failed = False
 
     def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
         """A planned layer, with the members that make it, as the cache knows layers."""
@@ -101,15 +103,16 @@ class LayerCache:
         Raises:
             InputError, ToolError: a content can not be read.
         """
-        latest = self._latest(subject)
-        if latest is None and not self._store.has_shape(subject.shape.digest):
+        earlier = self._earlier(subject)
+        if not earlier and not self._store.has_shape(subject.shape.digest):
             return Verdict("", _FIRST)
         digests = self._read(subject)
         key = key_of(subject.shape, digests)
         found = self._store.find(subject.shape.digest, key)
-        if isinstance(found, CachedLayer):
+        reason = found if isinstance(found, str) else self._store.lacks(found)
+        if isinstance(found, CachedLayer) and not reason:
             return Verdict(key, "")
-        return self._explained(subject, digests, Verdict(key, found), latest)
+        return self._explained(subject, listing_of(subject.shape, digests), Verdict(key, reason), earlier)
 
     def fetch(self, subject: Subject, folder: str, write: Write) -> tuple[LayerBlob, Verdict]:
         """A layer's blob, in `folder` under its digest's name: taken from the store, else made by `write` and kept.
@@ -156,9 +159,9 @@ class LayerCache:
             self._digests.learn(content, digest)
 
         blob = write(seen)
-        key = key_of(subject.shape, digests)
-        verdict = self._explained(subject, digests, Verdict(key, reason), self._latest(subject))
-        self._keep(subject, key, blob, os.path.join(folder, blob.name), listing_of(subject.shape, digests))
+        key, listing = key_of(subject.shape, digests), listing_of(subject.shape, digests)
+        verdict = self._explained(subject, listing, Verdict(key, reason), self._earlier(subject))
+        self._keep(subject, key, blob, os.path.join(folder, blob.name), listing)
         return blob, verdict
 
     def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, listing: bytes) -> None:
@@ -168,7 +171,10 @@ class LayerCache:
         made = CachedLayer(subject.shape.digest, key, *blob, described, subject.facts)
         failure = self._store.put(made, path, packed)
         if failure:
-            LOG.info("layer %s: not kept for later builds: %s", subject.name, failure)
+            # Who may only read a cache need not be told each time; of what is broken nobody else would tell.
+            level = logging.INFO if self._failed or failure in _DENIED else logging.WARNING
+            LOG.log(level, "layer %s: not kept for later builds in %s: %s", subject.name, self._store.folder, failure)
+            self._failed = True
         else:
             self._store.note(self._config.names.base, subject.name, made)
 
@@ -176,21 +182,24 @@ class LayerCache:
         """The digests of a layer's contents, read where they are not known."""
         return b"".join(map(self._digests, subject.shape.contents))
 
-    def _latest(self, subject: Subject) -> CachedLayer | None:
+    def _earlier(self, subject: Subject) -> list[CachedLayer]:
+        """What the layer was before, the last one first."""
         return self._store.latest(self._config.names.base, subject.name)
 
-    def _explained(self, subject: Subject, digests: Contents, verdict: Verdict, latest: CachedLayer | None) -> Verdict:
+    def _explained(self, subject: Subject, listing: bytes, verdict: Verdict, earlier: Sequence[CachedLayer]) -> Verdict:
         """The verdict on a layer that has to be made, with the reason for that."""
         if verdict.reason:
             return verdict
-        if latest is None:
+        if not earlier:
             return verdict._replace(reason=_FIRST)
-        listing = self._store.listing(latest) if latest.facts.get("format") == FORMAT else None
-        listings = None if listing is None else (unpack(listing), listing_of(subject.shape, digests))
-        differences = compare(latest.facts, subject.facts, listings)
-        # Without any it is the very layer that was kept last, and is kept no more.
-        reason = str(differences[0]) if differences else "it is no longer kept"
+        differences = min((self._differences(layer, subject, listing) for layer in earlier), key=len)
+        # Without any the listing of the one kept last is lost.
+        reason = str(differences[0]) if differences else "it is not the one that was kept last, whose listing is lost"
         return verdict._replace(reason=reason, differences=tuple(differences))
+
+    def _differences(self, layer: CachedLayer, subject: Subject, listing: bytes) -> list[Difference]:
+        packed = self._store.listing(layer) if layer.facts.get("format") == FORMAT else None
+        return compare(layer.facts, subject.facts, None if packed is None else (unpack(packed), listing))
 
 
 def open_cache(config: Config, compressor: dict[str, Any], digests: Digests) -> LayerCache | None:

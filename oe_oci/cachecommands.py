@@ -49,9 +49,9 @@ def show(arguments: Namespace) -> int:
     facts = {name: value for name, value in layer.facts.items() if name not in ("image", "layer", "kind")}
     more = {
         "shape": layer.shape,
-        "media_type": layer.blob.media_type,
-        "diff_id": str(layer.diff_id),
-        "raw_size": layer.raw_size,
+        "mediaType": layer.blob.media_type,
+        "diffId": str(layer.diff_id),
+        "uncompressedSize": layer.raw_size,
         "listing": str(layer.listing.digest),
         "facts": facts,
     }
@@ -146,7 +146,7 @@ def _listed(entry: Entry) -> dict[str, Any]:
         "size": layer.blob.size,
         "blob": str(layer.blob.digest),
         "made": entry.made,
-        "last_used": int(entry.file.used),
+        "lastUsed": int(entry.file.used),
     }
 
 

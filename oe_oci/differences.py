@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .changeset import WHITEOUT
 from .listing import COLUMNS
-from .tree import join, order, shown
+from .tree import DIRECTORY, join, order, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,8 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         if not self.fact:
             return f"{self.subject}: {'added' if not self.before else 'removed'}"
-        return f"{self.subject}: {self.fact} {_short(self.before)}→{_short(self.after)}"
+        fact = "" if self.fact == "value" else f"{self.fact} "
+        return f"{self.subject}: {fact}{_short(self.before)}→{_short(self.after)}"
 
     def to_json(self) -> dict[str, str]:
         return dict(self._asdict())
@@ -76,10 +77,15 @@ def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
 
 
 def compare_listings(before: bytes, after: bytes) -> Iterator[Difference]:
-    """The differences of two layers' members, by path; the listings are those of `listing.listing_of`."""
+    """The differences of two layers' members, by path; the listings are those of `listing.listing_of`.
+
+    Directories that are new or gone come last: mostly they are there for what lies in them.
+    """
     old, new = set(before.split(b"\n")), set(after.split(b"\n"))
     gone, come = _by_path(old - new), _by_path(new - old)
-    for path in sorted({*gone, *come}, key=order):
+    one_sided = {path: gone.get(path) or come[path] for path in gone.keys() ^ come.keys()}
+    directories = {path for path, row in one_sided.items() if row["kind"] == DIRECTORY}
+    for path in sorted({*gone, *come}, key=lambda path: (path in directories, order(path))):
         yield from _member(path, gone.get(path), come.get(path))
 
 

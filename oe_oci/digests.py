@@ -3,9 +3,9 @@
 
 What is known of a file of this machine goes by its stamp. A file that changed while the clock stood still, as it does
 between two ticks, can have the stamp it had before; so one is remembered only if its last change was well before the
-build began, whatever happens to it later. Where a file system's times are not this kernel's own, none is: those of an
-image of one are as it was made with, and another image mounted in its place can have the same. Must not know what the
-contents are for.
+build began, whatever happens to it later. And only where the times of a file are this kernel's own: of a file on
+another machine it may tell facts of a minute ago, and an image of a file system has the times that it was made with, as
+another one mounted in its place can have. Must not know what the contents are for.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
 _KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
 _NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
+_MOUNTS = "/proc/self/mountinfo"  # proc(5)
+# File systems of this machine's own, with all times of a file; a regular expression.
+_LOCAL = "bcachefs|btrfs|ext[234]|f2fs|jfs|nilfs2|overlay|ramfs|reiserfs|tmpfs|xfs|zfs"
+_IMAGES = (b"7:", b"43:")  # the major numbers of loop and network block devices
 _EMPTY = hashlib.sha256().digest()
-_MOUNTS = "/proc/self/mountinfo"
-_LOOP = b"7:"  # the major number of loop devices: images of file systems of any type
-# These come as images too, keep no time of an inode's last change, or hand on what a server says.
-_TIMELESS = re.compile(rb"squashfs|erofs|cramfs|romfs|iso9660|udf|vfat|msdos|exfat|fuse(blk)?(\..*)?")
 
 
 class Digests:
@@ -47,13 +47,13 @@ class Digests:
         self._path = path if path is not None and _machine() else None
         self._latest = (time.time_ns() if began is None else began) - _RESOLUTION
         self._trusting = self._path is not None and not paranoid
-        self._timeless = _timeless() if self._path is not None else frozenset()
         body = kept.recall(self._path, _head()) if self._path is not None and self._trusting else None
         self._kept = body if body is not None and len(body) % _RECORD == 0 else b""
         self._next = 0  # where in what is kept the record lies that will be asked for next, if all is as it was
         self._index: dict[bytes, int] | None = None
         self._seen = bytearray()  # what this build keeps
         self._found: dict[bytes | Content, bytes] = {}
+        self._local: dict[bytes, bool] = {}  # by device
 
     def __call__(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes; they are read where it is not known.
@@ -75,7 +75,7 @@ class Digests:
             return _EMPTY
         if content.digest:
             return content.digest
-        key = _key(content)
+        key = self._key(content)
         if key not in self._found and isinstance(key, bytes):
             digest = self._recall(key)
             if digest:
@@ -85,7 +85,7 @@ class Digests:
     def learn(self, content: Content, digest: bytes) -> None:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
         if isinstance(content, Region) and content.size and not content.digest:
-            key = _key(content)
+            key = self._key(content)
             self._found[key] = digest
             if isinstance(key, bytes):
                 self._keep(key, digest)
@@ -93,7 +93,8 @@ class Digests:
     def stamped(self, path: bytes, facts: os.stat_result) -> Region:
         """A whole file, with the digest of its bytes where that is known."""
         stamp = stamp_of(facts)
-        return Region(path, 0, facts.st_size, stamp, self._recall(stamp + bytes(8)) if self._kept else b"")
+        known = self._kept and self._is_local(path, stamp)
+        return Region(path, 0, facts.st_size, stamp, self._recall(stamp + bytes(8)) if known else b"")
 
     def file(self, path: str) -> Region:
         """The same of a file that links may lead to.
@@ -109,12 +110,13 @@ class Digests:
 
         With `paranoid` nothing does.
         """
-        stamps = [file.stamp for file in files]
-        return _machine() + b"".join(stamps) if self._trusting and all(map(self._settled, stamps)) else None
+        keys = list(map(self._key, files)) if self._trusting else []
+        stamps = [key for key in keys if isinstance(key, bytes) and self._settled(key)]
+        return _machine() + b"".join(stamps) if self._trusting and len(stamps) == len(keys) else None
 
     def _settled(self, stamp: bytes) -> bool:
         """Whether a file that changes from now on will have another stamp."""
-        return changed_at(stamp) < self._latest and stamp[:8] not in self._timeless
+        return changed_at(stamp) < self._latest
 
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
@@ -123,8 +125,6 @@ class Digests:
 
     def _recall(self, key: bytes) -> bytes:
         """The digest kept under a key. Keys are asked for in the order they were kept in, or nearly so."""
-        if key[:8] in self._timeless:
-            return b""
         place = self._next
         if self._kept[place : place + _KEY] != key:
             place = self._kept.find(key, place, place + _NEAR)
@@ -137,6 +137,19 @@ class Digests:
         self._keep(key, digest)
         return digest
 
+    def _key(self, region: Region) -> bytes | Content:
+        """What a region is known by in this build: by itself, or by bytes that it is known by in later ones too."""
+        if not region.stamp or not self._is_local(region.path, region.stamp):
+            return region
+        return region.stamp + region.offset.to_bytes(8, "little")
+
+    def _is_local(self, path: bytes, stamp: bytes) -> bool:
+        """Whether the stamp of a file can be trusted, where anything is kept at all."""
+        device = stamp[:8]
+        if device not in self._local:
+            self._local[device] = self._path is not None and _is_local(os.path.realpath(path))
+        return self._local[device]
+
     def _places(self) -> dict[bytes, int]:
         if self._index is None:
             self._index = {self._kept[at : at + _KEY]: at for at in range(0, len(self._kept), _RECORD)}
@@ -148,24 +161,24 @@ class Digests:
             self._seen += digest
 
 
-def _key(region: Region) -> bytes | Content:
-    return region.stamp + region.offset.to_bytes(8, "little") if region.stamp else region
+def _is_local(path: bytes) -> bool:
+    """Whether a path without links lies on a file system whose times are this kernel's own."""
+    mounted: dict[bytes, bool] = {}
+    with contextlib.suppress(OSError), open(_MOUNTS, "rb") as file:
+        for line in file:
+            before, _, after = line.partition(b" - ")
+            device, point = before.split(b" ")[2:5:2]
+            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), point)
+            known = re.fullmatch(_LOCAL, os.fsdecode(after.split(b" ")[0])) is not None
+            # The last one at a place hides those before.
+            mounted[point.rstrip(b"/")] = known and not device.startswith(_IMAGES)
+    while path and path not in mounted:
+        path = path.rpartition(b"/")[0]
+    return mounted.get(path, False)
 
 
 def _head() -> bytes:
     return _HEAD + _machine() + b"\n"
-
-
-def _timeless() -> frozenset[bytes]:
-    """The devices of mounted file systems whose stamps do not tell one content from another, as stamps begin."""
-    found = set()
-    with contextlib.suppress(OSError), open(_MOUNTS, "rb") as file:
-        for line in file:
-            mount, _, rest = line.partition(b" - ")
-            device, kind = mount.split(b" ")[2], rest.split(b" ")[0]
-            if device.startswith(_LOOP) or _TIMELESS.fullmatch(kind):
-                found.add(os.makedev(*map(int, device.split(b":"))).to_bytes(8, "little"))
-    return frozenset(found)
 
 
 def _machine() -> bytes:

@@ -74,20 +74,27 @@ class Memory:
 
 @contextlib.contextmanager
 def open_memory(config: Config, *, paranoid: bool = False) -> Iterator[Memory]:
-    """The memory of the builds of one image; a context manager, at whose end it is kept.
+    """The memory of the builds of one image; a context manager, at whose end it is kept unless there was an error.
 
     With `paranoid` no digest of an earlier build is taken for true.
     """
     if config.cache_dir is None:
         yield Memory()
         return
-    image = hashlib.sha256(encode(f"{config.deploy_dir}\0{config.names.base}")).hexdigest()
+    # Of machines that share the folder, each has its own.
+    image = hashlib.sha256(encode(f"{_machine()}\0{config.deploy_dir}\0{config.names.base}")).hexdigest()
     digests = Digests(os.path.join(config.cache_dir, "digests", image), paranoid=paranoid)
     memory = Memory(config.cache_dir, digests, image)
-    try:
-        yield memory
-    finally:
-        memory.save()
+    yield memory
+    # Not after a failure: what was not looked at until then would be forgotten.
+    memory.save()
+
+
+def _machine() -> str:
+    """What tells a machine from others (machine-id(5)), where anything does."""
+    with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+        return file.read().strip()
+    return os.uname().nodename
 
 
 def _head(digest: str, kind: str) -> bytes:

@@ -67,7 +67,10 @@ def open_rootfs(
         yield _read_plain(file, path, epoch)
         return
     with _Unpacked(path, file, limit, scratch) as unpacked:
-        yield _read_compressed(unpacked, epoch, memory if memory is not None and memory.keeps else None)
+        if memory is None or not memory.keeps:
+            yield _read_plain(unpacked.plain(), path, epoch)
+        else:
+            yield _read_compressed(unpacked, epoch, memory)
 
 
 class _Unpacked:
@@ -120,14 +123,12 @@ def _read_plain(plain: Region, where: str, epoch: int | None) -> Tree:
         return _tree(((member, "") for member in archive), locate, where, epoch)
 
 
-def _read_compressed(unpacked: _Unpacked, epoch: int | None, memory: Memory | None) -> Tree:
-    where, notes = unpacked.where, None if memory is None else memory.notes
-
+def _read_compressed(unpacked: _Unpacked, epoch: int | None, memory: Memory) -> Tree:
     def locate(member: Member, digest: str) -> Content:
-        return Stored(unpacked, member.offset, member.entry.size, digest, notes)
+        return Stored(unpacked, member.offset, member.entry.size, digest, memory.notes)
 
-    digest = "" if memory is None else memory.digests(unpacked.file).hex()
-    value = None if memory is None else memory.recall(digest, _KIND)
+    digest, where = memory.digests(unpacked.file).hex(), unpacked.where
+    value = memory.recall(digest, _KIND)
     if value is not None and value["size"] <= unpacked.most:
         listing = from_json(value["members"])
         return _tree(zip(listing.members, listing.digests), locate, where, epoch)
@@ -135,8 +136,7 @@ def _read_compressed(unpacked: _Unpacked, epoch: int | None, memory: Memory | No
     with _opened(plain, where) as archive:
         recorder = Recorder(archive)
         tree = _tree(_with_digests(recorder), locate, where, epoch)
-    if memory is not None:
-        memory.keep(digest, _KIND, {"size": plain.size, "members": recorder.listing.to_json()})
+    memory.keep(digest, _KIND, {"size": plain.size, "members": recorder.listing.to_json()})
     return tree
 
 

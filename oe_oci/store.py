@@ -5,7 +5,7 @@
     lock                      held shared while something is put in, alone while something is removed
     blobs/sha256/<digest>     the layers' blobs and listings
     entries/<shape>/<key>     a layer each: which blobs it has; its time is that of the layer's last use
-    latest/<image>/<layer>    which entry a layer of an image had last
+    latest/<image>/<layer>    which entries a layer of an image had, the last one first
     locks/<shape>             there while a layer of that shape is made
 
 Whoever can write to the folder can put layers into images. A piece that is missing, damaged or no regular file is a
@@ -40,9 +40,10 @@ TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This folder is the layer cache of oe-oci: see https://bford.info/cachedir/
 """
 LISTING = "application/vnd.oe-oci.listing.v1+json+zlib"
-LATEST = b"oe-oci latest 1\n"
+LATEST = b"oe-oci latest 2\n"
 _ENTRY = b"oe-oci layer 1\n"  # the number changes with what an entry holds
 _LARGEST = 64 << 20  # bytes of an entry
+_NOTED = 4  # entries of one layer of an image
 _NAME = 160  # characters of a file's name that a quoted name may have; the longest names are of 255 bytes
 
 # Seconds that a build waits for another one that makes a layer it needs; then it makes the layer itself.
@@ -99,6 +100,18 @@ class Store:
         except (InputError, ValueError, RecursionError):
             return "its entry is damaged"
         return found if found[0][:2] == (shape, key) else "its entry is that of another layer"
+
+    def lacks(self, layer: CachedLayer) -> str:
+        """Why a layer's blob can not be taken, as far as that shows without reading it; empty for nothing."""
+        try:
+            descriptor = kept.opened(self._path("blobs", "sha256", layer.blob.digest.hex))
+            size = os.fstat(descriptor).st_size
+            os.close(descriptor)
+        except FileNotFoundError:
+            return "its blob is missing"
+        except OSError as error:
+            return f"its blob can not be read: {error.strerror}"
+        return "" if size == layer.blob.size else "its blob is damaged"
 
     def take(self, layer: CachedLayer, target: str) -> str:
         """Put a layer's blob at the path `target`, every byte checked; why it can not be, empty where it was.
@@ -159,21 +172,23 @@ class Store:
                 return data
         return None
 
-    def latest(self, image: str, layer: str) -> CachedLayer | None:
-        """What a layer of an image was when it was last noted; else what that of any image was, noted last of all."""
-        return self._noted(self._note(image, layer)) or next(filter(None, map(self._noted, self._notes(layer))), None)
+    def latest(self, image: str, layer: str) -> list[CachedLayer]:
+        """What a layer of an image was when it was noted, the last one first; else that of the image noted last."""
+        own = self._noted(self._note(image, layer))
+        return own or next(filter(None, map(self._noted, self._notes(layer))), [])
 
     def note(self, image: str, layer: str, cached: CachedLayer) -> None:
         """Take note of what a layer of an image is now, where that is possible."""
-        body = f"{cached.shape} {cached.key}".encode()
         with contextlib.suppress(OSError):
             self._prepare()
             path = self._path(*self._note(image, layer))
-            if kept.recall(path, LATEST) == body:
+            before, now = note_targets(kept.recall(path, LATEST)), cached[:2]
+            if before[:1] == [now]:
                 os.utime(path, follow_symlinks=False)
             else:
                 _make_way(path)
-                kept.write(path, LATEST, body)
+                targets = [now, *(target for target in before if target != now)][:_NOTED]
+                kept.write(path, LATEST, "".join(f"{shape} {key}\n" for shape, key in targets).encode())
 
     def making(self, shape: str) -> AbstractContextManager[bool]:
         """Held while a layer of a shape is made; a context manager.
@@ -247,18 +262,16 @@ class Store:
                     found.append((os.lstat(self._path(*parts)).st_mtime, parts))
         return [parts for _, parts in sorted(found, reverse=True)]
 
-    def _noted(self, parts: tuple[str, str, str]) -> CachedLayer | None:
+    def _noted(self, parts: tuple[str, str, str]) -> list[CachedLayer]:
         with contextlib.suppress(OSError):
-            target = note_target(kept.recall(self._path(*parts), LATEST))
-            found = self.find(*target) if target else ""
-            return None if isinstance(found, str) else found
-        return None
+            found = [self.find(*target) for target in note_targets(kept.recall(self._path(*parts), LATEST))]
+            return [layer for layer in found if not isinstance(layer, str)]
+        return []
 
 
-def note_target(body: bytes | None) -> tuple[str, str] | None:
-    """The shape and key that a note holds; None where it is none."""
-    match = re.fullmatch(rb"([0-9a-f]{64}) ([0-9a-f]{64})", body or b"")
-    return (match[1].decode(), match[2].decode()) if match else None
+def note_targets(body: bytes | None) -> list[tuple[str, str]]:
+    """The shapes and keys that a note holds."""
+    return re.findall("^([0-9a-f]{64}) ([0-9a-f]{64})$", (body or b"").decode("ascii", "replace"), re.MULTILINE)
 
 
 def quoted(name: str) -> str:

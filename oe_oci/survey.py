@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import kept
 from .errors import InputError
-from .store import LATEST, TAG, CachedLayer, Store, note_target
+from .store import LATEST, TAG, CachedLayer, Store, note_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,9 +104,9 @@ class Survey:
             return "is missing"
         return "" if file.size == blob.size else f"has {file.size} bytes, not {blob.size}"
 
-    def notes(self) -> dict[File, tuple[str, str] | None]:
-        """The notes of what an image's layer was last, and the shape and key in each; None where it is damaged."""
-        return {file: note_target(kept.recall(self.path(file), LATEST)) for file in self.files["note"]}
+    def notes(self) -> dict[File, list[tuple[str, str]]]:
+        """The notes of what an image's layer was, and the shapes and keys in each; none where it is damaged."""
+        return {file: note_targets(kept.recall(self.path(file), LATEST)) for file in self.files["note"]}
 
     def entry(self, prefix: str) -> Entry:
         """The entry whose key begins with `prefix`.

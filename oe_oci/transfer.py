@@ -13,8 +13,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from . import kept
-from .content import pieces, stamp_of, unreadable
-from .errors import InputError
+from .content import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,29 +26,19 @@ _PIECE = 1 << 20
 _MODE = 0o644
 
 
-def transfer(source: Region, target: BinaryIO) -> None:
-    """Write the bytes of `source`, whose digest is known by its file's stamp, to an empty file.
+def clone(source: Region, target: BinaryIO) -> bool:
+    """Let an empty file share the bytes of `source`, whose digest is known by its file's stamp; whether it does.
 
     A link would change that stamp, and the file be read again in the next build.
-
-    Raises:
-        InputError: the file is another one than it was.
-        ToolError: it can not be read.
-        OSError: the bytes can not be written.
     """
     try:
-        descriptor = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise unreadable(source.path, error) from error
+        descriptor = kept.opened(os.fsdecode(source.path))
+    except OSError:
+        return False
     try:
-        whole = source.offset == 0 and os.fstat(descriptor).st_size == source.size
-        if not (whole and _cloned(descriptor, target.fileno())):
-            target.writelines(pieces(source))
-        if stamp_of(os.fstat(descriptor)) != source.stamp:
-            raise InputError(
-                f"{os.fsdecode(source.path)} changed while it was read",
-                hint="nothing may write to the inputs during a build; start again when that has ended",
-            )
+        facts = os.fstat(descriptor)
+        whole = source.offset == 0 and facts.st_size == source.size and stamp_of(facts) == source.stamp
+        return whole and _cloned(descriptor, target.fileno())
     finally:
         os.close(descriptor)
 

@@ -92,9 +92,11 @@ class _Sweep:
         self.entries = {entry.layer[:2]: entry for entry in survey.entries}
         self.removals: dict[str, Removal] = {}
         self._survey = survey
-        self._notes: dict[object, list[File]] = collections.defaultdict(list)
-        for file, target in survey.notes().items():
-            self._notes[target].append(file)
+        self._notes = {file: set(targets) & self.entries.keys() for file, targets in survey.notes().items()}
+        self._noted: dict[tuple[str, str], list[File]] = collections.defaultdict(list)
+        for file, targets in self._notes.items():
+            for target in targets:
+                self._noted[target].append(file)
         self._uses = survey.referenced()
         self.size = sum(file.size for kind, files in survey.files.items() for file in files if kind != FOREIGN)
 
@@ -107,8 +109,10 @@ class _Sweep:
         """Remove an entry, first of all, and what nothing leads to without it."""
         del self.entries[entry.layer[:2]]
         self.remove(entry.file, reason)
-        for file in self._notes[entry.layer[:2]]:
-            self.remove(file, reason)
+        for file in self._noted[entry.layer[:2]]:
+            self._notes[file].discard(entry.layer[:2])
+            if not self._notes[file]:
+                self.remove(file, reason)
         for blob in entry.blobs:
             self._uses[blob.digest.hex] -= 1
             if not self._uses[blob.digest.hex] and blob.digest.hex in self._survey.blobs:
@@ -121,10 +125,9 @@ class _Sweep:
         for entry in survey.entries:
             if any(survey.wrong_size(blob) for blob in entry.blobs):
                 self.drop(entry, "garbage")
-        for target, files in self._notes.items():
-            if target not in self.entries:
-                for file in files:
-                    self.remove(file, "garbage")
+        for file, targets in self._notes.items():
+            if not targets:
+                self.remove(file, "garbage")
         for digest, file in survey.blobs.items():
             # Without the lock it may be one whose entry is yet to come.
             if not self._uses[digest] and (alone or now - file.used > _DAY):

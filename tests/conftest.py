@@ -30,7 +30,7 @@ runtime = "runc"
 
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing of who runs the tests: their home, git settings, locale, time zone and umask."""
+    """Nothing of who runs the tests: their home, git settings, locale, time zone and umask; and no cache."""
     home = tmp_path_factory.mktemp("home")
     containers_conf = home / "containers.conf"
     containers_conf.write_text(_CONTAINERS_CONF, encoding="utf-8")
@@ -40,6 +40,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             if _CALLERS_OWN.fullmatch(name):
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
+        # Nobody can write there: builds that are compared must all be made. A test of the cache gives it a folder.
+        patch.setenv("XDG_CACHE_HOME", "/sys")
         patch.setenv("CONTAINERS_CONF", str(containers_conf))
         patch.setenv("LC_ALL", "C.UTF-8")
         patch.setenv("TZ", "UTC")

@@ -731,7 +731,10 @@ def test_recipe_name_and_path_relative_to_the_file(folder):
     beside = build(folder / "beside", Base("base", "latest"), upper, "")
     by_path = build(folder / "two", Base("../base/deploy/base-latest-oci", "latest"), upper, "")
     by_archive = build(folder / "three", Base("./../base/deploy/base-oci.tar", "latest"), upper, "")
-    assert report == by_full_path.report == beside.report == by_path.report == by_archive.report
+    for built in (by_full_path, beside, by_path, by_archive):
+        for layer in built.report["layers"]:
+            layer.pop("cache")  # of what is printed alone
+        assert built.report == report
 
 
 def edit_image(files: layouts.Files, architecture: str, text: str, variant: str = "") -> dict[str, Any]:

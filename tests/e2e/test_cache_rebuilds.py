@@ -28,7 +28,7 @@ def refuse(*_, **__):
 payload.read_package = decompress.decompress = build.write_layer = refuse
 digests.content_digest = lambda one: refuse() if isinstance(one, content.Region) else real(one)
 """
-FIRST = dict.fromkeys(LAYERS, "nothing was kept of it yet")
+FIRST = dict.fromkeys(LAYERS, "nothing is kept of it")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from oe_oci.content import Stored, pieces, whole
 from oe_oci.digests import Digests
 from oe_oci.errors import InputError, ToolError
 from oe_oci.memory import Memory
+from oe_oci.oci import layout as layout_module
 from oe_oci.oci.spec import Platform
 
 if TYPE_CHECKING:
@@ -98,6 +99,19 @@ def builds(tmp_path):
 
 
 @pytest.fixture
+def cloning(monkeypatch):
+    """A file system where files can share bytes."""
+
+    def clone(source, sink):
+        with open(source.path, "rb") as file:
+            file.seek(source.offset)
+            sink.write(file.read(source.size))
+        return True
+
+    monkeypatch.setattr(base_module, "clone", clone)
+
+
+@pytest.fixture
 def sealed(monkeypatch):
     """From its call on no layer may be unpacked; with `hashed` given as False none may be hashed either."""
 
@@ -113,7 +127,7 @@ def sealed(monkeypatch):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_layer_that_did_not_change_is_not_read(tmp_path, builds, sealed, packed):
+def test_a_layer_that_did_not_change_is_not_read(tmp_path, builds, sealed, cloning, packed):
     path = layout(tmp_path / "a", LOWER, UPPER)
     path = pack(path) if packed else path
     first = builds.read(path)
@@ -144,7 +158,17 @@ def test_a_layer_whose_stamp_is_another_one_is_hashed(tmp_path, builds, sealed, 
     assert (again.blobs, again.texts) == (first.blobs, first.texts)
 
 
-def test_paranoid(tmp_path, builds, monkeypatch):
+def test_a_layer_that_has_to_be_copied_is_hashed(tmp_path, builds, monkeypatch):
+    """Else damage that no time tells of would be passed on."""
+    monkeypatch.setattr(layout_module, "stamp_of", lambda _facts: bytes(40))
+    path = layout(tmp_path / "a", LOWER)
+    (blob,) = builds.read(path).blobs
+    with open(tmp_path / "a" / "blobs" / "sha256" / blob, "r+b") as file:
+        file.write(b"x")
+    assert f"{blob}: the blob's digest is sha256:" in builds.error(path)
+
+
+def test_paranoid(tmp_path, builds, monkeypatch, cloning):
     path = layout(tmp_path / "a", LOWER, UPPER)
     first = builds.read(path)
     hashed = []

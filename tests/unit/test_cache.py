@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -119,14 +120,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def test_a_layer_is_made_once(project: Project) -> None:
     first = project.build()
-    assert first.verdict.reason == "nothing was kept of it yet"
+    assert first.verdict.reason == "nothing is kept of it"
     second = project.build()
     assert (second.blob, second.made) == (first.blob, False)
     assert second.verdict == Verdict(first.verdict.key, "")
 
 
 def test_looking_says_what_building_does(project: Project) -> None:
-    assert project.look() == Verdict("", "nothing was kept of it yet")
+    assert project.look() == Verdict("", "nothing is kept of it")
     first = project.build().verdict
     assert project.look() == Verdict(first.key, "")
     project.write(a="c")
@@ -215,12 +216,24 @@ def test_an_epoch_that_is_not_in_the_layer_does_not_matter(project: Project) -> 
     assert project.build(epoch=3).verdict.reason == "file /etc/a: size 1→6"
 
 
+def test_a_layer_is_compared_with_the_nearest_it_was(project: Project) -> None:
+    """Not with the last one, where two kinds of image are built by turns."""
+    project.write(**{f"file{number}": "x" for number in range(9)})
+    project.build()
+    for number in range(9):
+        project.write(**{f"file{number}": "y"})
+    project.build()
+    for number in range(9):
+        project.write(**{f"file{number}": "x"})
+    project.write(a="z")
+    assert [difference.subject for difference in project.build().verdict.differences] == ["file /etc/a"]
+
+
 @pytest.mark.parametrize("piece", ["blob", "entry"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "removed", "folder"])
 def test_damage_is_a_reason_and_is_repaired(project: Project, piece: str, damage: str) -> None:
     first = project.build()
-    latest = project.store.latest("app", "conf")
-    assert latest is not None
+    (latest,) = project.store.latest("app", "conf")
     cache = Path(project.store.folder)
     path = cache / "blobs" / "sha256" / latest.blob.digest.hex
     path = path if piece == "blob" else cache / "entries" / latest.shape / latest.key
@@ -232,10 +245,13 @@ def test_damage_is_a_reason_and_is_repaired(project: Project, piece: str, damage
         path.write_bytes(data[:-1])
     elif damage == "folder":
         path.mkdir()
+    looked = project.look()
     built = project.build()
     assert (built.blob, built.made) == (first.blob, True)
+    # Only reading all of it tells that.
+    assert looked.reason == ("" if (piece, damage) == ("blob", "flipped") else built.verdict.reason)
     if (piece, damage) == ("entry", "removed"):
-        assert built.verdict.reason == "nothing was kept of it yet"
+        assert built.verdict.reason == "nothing is kept of it"
     else:
         assert built.verdict.reason.startswith(f"its {piece}")
     assert project.build().verdict.hit
@@ -244,8 +260,7 @@ def test_damage_is_a_reason_and_is_repaired(project: Project, piece: str, damage
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "removed"])
 def test_a_damaged_listing_is_put_back_by_a_hit(project: Project, damage: str) -> None:
     project.build()
-    latest = project.store.latest("app", "conf")
-    assert latest is not None
+    (latest,) = project.store.latest("app", "conf")
     path = Path(project.store.folder) / "blobs" / "sha256" / latest.listing.digest.hex
     data = path.read_bytes()
     if damage == "removed":
@@ -260,19 +275,29 @@ def test_a_damaged_listing_is_put_back_by_a_hit(project: Project, damage: str) -
 
 def test_a_lost_listing_loses_the_explanation_alone(project: Project) -> None:
     project.build()
-    latest = project.store.latest("app", "conf")
-    assert latest is not None
+    (latest,) = project.store.latest("app", "conf")
     (Path(project.store.folder) / "blobs" / "sha256" / latest.listing.digest.hex).unlink()
     project.write(a="c")
-    assert project.build().made
+    assert project.build().verdict.reason == "it is not the one that was kept last, whose listing is lost"
 
 
 def test_a_cache_that_can_not_be_written_is_no_error(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "oe_oci")
     (project.folder / "cache").write_text("no folder")
+    failure = os.strerror(errno.EEXIST)
     assert project.build().made
     assert project.build().made
-    assert "layer conf: not kept for later builds: " in caplog.text
+    told = f"layer conf: not kept for later builds in {project.folder}/cache: {failure}"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [told] * 2
+
+
+def test_a_cache_that_may_only_be_read_is_no_reason_to_warn(
+    project: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "oe_oci")
+    monkeypatch.setattr(Store, "put", lambda *_: "Permission denied")
+    assert project.build().made
+    assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
 def test_two_builds_at_once_make_a_layer_once(project: Project) -> None:

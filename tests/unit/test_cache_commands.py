@@ -101,7 +101,7 @@ def test_ls_shows_what_was_used_last_first(capsys, cache, layers):
         "type": "files",
         "size": layer.blob.size,
         "blob": str(layer.blob.digest),
-        "last_used": 1_700_000_000,
+        "lastUsed": 1_700_000_000,
     }
 
 
@@ -117,7 +117,7 @@ def test_show(capsys, cache, layers):
     for part in (layer.key, layer.shape, str(layer.diff_id), str(layer.blob.digest), 'more: {"size": 10000}'):
         assert part in text
     found = as_json(capsys, cache, "show", layer.key)
-    assert found["diff_id"] == str(layer.diff_id)
+    assert found["diffId"] == str(layer.diff_id)
     assert found["facts"] == {"more": {"size": 10000}}
 
 
@@ -237,6 +237,13 @@ def test_verify_reads_a_blob_of_several_entries_once(cache, layers, tmp_path):
         Store(str(cache)).put(made.layer._replace(key=end * 64), made.file, made.listing)
     flip(blob(cache, made))
     assert sorted(each.rule for each in verify(str(cache), lambda _: None)) == ["blob", "diff-id"]
+
+
+def test_verify_unpacks_no_more_than_the_entry_says(cache, tmp_path):
+    made = caches.make(tmp_path / "stage")
+    Store(str(cache)).put(made.layer._replace(raw_size=10), made.file, made.listing)
+    (found,) = verify(str(cache), lambda _: None)
+    assert found.message == "unpacks to more than 10 bytes"
 
 
 def test_verify_of_a_blob_that_can_not_be_read(cache, layers, monkeypatch):
@@ -374,9 +381,10 @@ def test_a_clock_that_was_set_back(cache, layers, tmp_path):
 
 
 def test_a_clock_that_is_a_little_ahead_elsewhere(cache, layers):
-    used(cache, layers["three"], -60)
+    for name, ago in (("one", 0.5 * DAY), ("two", 0.25 * DAY), ("three", -60)):
+        used(cache, layers[name], ago)
     gc(str(cache), Limits(max_size=total(cache) - 1))
-    assert left(cache) == ["one", "three"]
+    assert left(cache) == ["three", "two"]
 
 
 def test_gc_refuses_what_is_no_cache(capsys, tmp_path):

@@ -33,6 +33,15 @@ def kept(tmp_path) -> str:
     return str(tmp_path / "cache" / "digests" / "one")
 
 
+IS_LOCAL = subject._is_local
+
+
+@pytest.fixture(autouse=True)
+def local(monkeypatch) -> None:
+    """Wherever the tests run: files lie on a file system of this machine."""
+    monkeypatch.setattr(subject, "_is_local", lambda _path: True)
+
+
 @pytest.fixture
 def reads(monkeypatch) -> list[object]:
     """The contents that were read since."""
@@ -278,40 +287,50 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path, reads):
 
 
 @pytest.mark.parametrize(
-    ("mount", "reads_again"),
+    ("mounts", "remembered"),
     [
-        ("{here} ext4", 0),
-        ("{here} overlay", 0),
-        ("{here} nfs4", 0),
-        ("{here} squashfs", 3),
-        ("{here} fuse.sshfs", 3),
-        ("{here} vfat", 3),
-        ("7:0 ext4", 0),
-        ("0:9999 squashfs", 0),
+        ("21 1 0:20 / / rw - ext4 /dev/sda rw", True),
+        ("21 1 0:20 / / rw - nfs4 host:/x rw", False),
+        ("21 1 0:20 / / rw - ext4 /dev/sda rw\n22 21 0:31 / {place} rw shared:1 - nfs host:/x rw", False),
+        ("21 1 0:20 / / rw - nfs host:/x rw\n22 21 0:31 / {place} rw shared:1 - btrfs /dev/sdb rw", True),
+        (
+            "21 1 0:20 / / rw - xfs a rw\n22 21 0:31 / {place} rw - xfs b rw\n23 21 0:32 / {place} rw - fuse.x c rw",
+            False,
+        ),
+        ("21 1 0:20 / / rw - nfs a rw\n22 21 0:31 / {place}/files rw - xfs b rw", True),
+        ("21 1 0:20 / / rw - ext4 a rw\n22 21 0:31 / {place}/file rw - nfs b rw", True),
+        ("21 1 7:3 / / rw - ext4 /dev/loop3 rw", False),
+        ("21 1 0:20 / / rw - squashfs /dev/sda rw", False),
+        ("21 1 0:20 / / rw - vfat /dev/sda rw", False),
+        ("", False),
+    ],
+    ids=[
+        *("local", "remote", "remote below", "local below", "hidden", "deeper", "beside", "image", "read-only"),
+        *("without all times", "not told"),
     ],
 )
-def test_a_file_system_with_times_of_its_own_is_not_trusted(tmp_path, kept, reads, monkeypatch, mount, reads_again):
-    """Another image of one, mounted in its place, can have the same stamps; what was kept before is not believed."""
-    facts = os.stat(tmp_path)
-    here = f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}"
-    mounts = tmp_path / "mountinfo"
-    device, kind = mount.format(here=here).split()
-    mounts.write_text(f"29 1 {device} / /mnt\\040x rw,relatime shared:1 - {kind} /dev/x rw\n")
-    paths = files(tmp_path / "files", 3)
-    build(kept, paths)
-    monkeypatch.setattr(subject, "_MOUNTS", str(mounts))
-    for _ in range(2):
-        reads.clear()
-        build(kept, paths)
-        assert len(reads) == reads_again
+def test_only_files_with_times_of_this_machine_are_remembered(tmp_path, kept, reads, monkeypatch, mounts, remembered):
+    """Of another machine's files the kernel may tell how they were a while ago; images can be exchanged."""
+    place = tmp_path / "a place\t"
+    place.mkdir()
+    text = str(place).replace(" ", "\\040").replace("\t", "\\011")
+    (tmp_path / "mounts").write_text(mounts.format(place=text) + "\n" if mounts else "")
+    monkeypatch.setattr(subject, "_MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(subject, "_is_local", IS_LOCAL)
+    paths = files(place / "files", 3)
+    assert build(kept, paths) == build(kept, paths) == expected(paths)
+    assert len(reads) == (3 if remembered else 6)
 
 
-def test_an_image_of_a_file_system_is_not_trusted(tmp_path, kept, reads, monkeypatch):
-    """Its device is that of a loop, whatever its type."""
-    facts = os.stat(tmp_path)
-    monkeypatch.setattr(subject, "_LOOP", f"{os.major(facts.st_dev)}:".encode())
-    paths = files(tmp_path / "files", 3)
+def test_a_link_to_another_machine_is_seen_through(tmp_path, kept, reads, monkeypatch):
+    (tmp_path / "mounts").write_text(f"1 1 0:2 / / rw - ext4 a rw\n2 1 0:3 / {tmp_path}/far rw - nfs b rw\n")
+    monkeypatch.setattr(subject, "_MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(subject, "_is_local", IS_LOCAL)
+    files(tmp_path / "far", 1)
+    (tmp_path / "near").symlink_to("far")
     for _ in range(2):
-        reads.clear()
-        build(kept, paths)
-        assert len(reads) == 3
+        digests = Digests(kept, began=soon())
+        path = os.fsencode(tmp_path / "near" / "000")
+        digests(digests.stamped(path, os.stat(path)))
+        digests.save()
+    assert len(reads) == 2

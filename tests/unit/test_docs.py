@@ -321,13 +321,15 @@ def output(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_json_fields_are_described(
     built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = OUTPUTS[OUTPUTS.index("| Field |") :]
+    report = OUTPUTS[OUTPUTS.index("| Field |") :] + section("build")
     of_packages = OUTPUTS[OUTPUTS.index("### Packages") :]
     feeds = ["--feed", "feed", "--feed", "new"]
     wanted = [
         (["build", "base.conf", "--rootfs", "rootfs"], report),
+        (["build", "base.conf", "--rootfs", "rootfs", "--set", "OCI_LAYER_COMPRESSION=none"], report),
         (["build", "app.conf", "--rootfs", "rootfs"], report),
         (["plan", "app.conf", "--rootfs", "rootfs"], section("plan")),
+        (["plan", "app.conf", "--rootfs", "rootfs", "--set", "OCI_LAYER_COMPRESSION=none"], section("plan")),
         (["build", "below.conf", *feeds], report),
         (["build", "packages.conf", *feeds], report),
         (["build", "upgrade.conf", *feeds], report),
@@ -353,7 +355,8 @@ def test_example_of_the_report_has_the_fields_of_a_report(
         json.loads(block.text) for block in BLOCKS if block.info == "json" and block.page.name == "outputs.md"
     )
     output(built, monkeypatch, capsys, "build", "--json", "below.conf", "--feed", "feed")
-    found = output(built, monkeypatch, capsys, "build", "--json", "packages.conf", "--feed", "feed", "--set", "PV=2")
+    output(built, monkeypatch, capsys, "build", "--json", "packages.conf", "--feed", "feed", "--set", "PV=2")
+    found = json.loads(Path("deploy/packages-oci.json").read_text(encoding="utf-8"))
     del found["image"]["platform"]["variant"]
     for value in (example, found):
         value["outputs"]["archives"] = list(value["outputs"]["archives"].values())

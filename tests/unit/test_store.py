@@ -58,7 +58,7 @@ def test_an_empty_cache_has_nothing_and_is_not_made(store, made, tmp_path):
     assert store.find(made.layer.shape, made.layer.key) == ""
     assert store.take(made.layer, str(tmp_path / "target")) == "its blob is missing"
     assert store.listing(made.layer) is None
-    assert store.latest("app", "one") is None
+    assert store.latest("app", "one") == []
     assert not os.path.lexists(store.folder)
     assert not (tmp_path / "target").exists()
 
@@ -123,6 +123,15 @@ def test_a_second_put_writes_the_entry_alone(store, made):
     assert made.put(store) == ""
     changed = {path for path, inode in before.items() if os.stat(path).st_ino != inode}
     assert changed == {entry(store, made.layer)}
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 10, None])
+def test_a_put_replaces_what_is_damaged_of_itself(store, made, data):
+    made.put(store)
+    blob(store, made.layer).unlink()
+    blob(store, made.layer).write_bytes(bytes(len(made.data)) if data is None else data)
+    assert made.put(store) == ""
+    assert blob(store, made.layer).read_bytes() == made.data
 
 
 # ---- by link or copy
@@ -217,20 +226,31 @@ def test_a_target_that_can_not_be_written_is_the_builds_error(store, made, tmp_p
 
 def test_latest_of_an_image_else_of_any(store, tmp_path):
     one, two, three = (caches.make(tmp_path / "stage", name) for name in ("one", "two", "three"))
-    for made in (one, two, three):
-        made.put(store)
-    assert store.latest("app", "base") is None
+    for each in (one, two, three):
+        each.put(store)
+    assert store.latest("app", "base") == []
     store.note("first", "base", one.layer)
     store.note("second", "base", two.layer)
     os.utime(Path(store.folder, "latest", "first", "base"), (2e9, 2e9))
-    assert store.latest("second", "base") == two.layer
-    assert store.latest("third", "base") == one.layer
-    assert store.latest("third", "other") is None
+    assert store.latest("second", "base") == [two.layer]
+    assert store.latest("third", "base") == [one.layer]
+    assert store.latest("third", "other") == []
     store.note("first", "base", three.layer)
     os.utime(Path(store.folder, "latest", "second", "base"), (1e9, 1e9))
-    assert store.latest("third", "base") == three.layer
+    assert store.latest("third", "base") == [three.layer, one.layer]
     entry(store, three.layer).unlink()
-    assert store.latest("third", "base") == store.latest("first", "base") == two.layer
+    assert store.latest("third", "base") == store.latest("first", "base") == [one.layer]
+    entry(store, one.layer).unlink()
+    assert store.latest("third", "base") == store.latest("first", "base") == [two.layer]
+
+
+def test_a_note_has_the_last_few(store, tmp_path):
+    made = [caches.make(tmp_path / "stage", str(number)) for number in range(6)]
+    for each in made:
+        each.put(store)
+        store.note("app", "base", each.layer)
+    store.note("app", "base", made[3].layer)
+    assert store.latest("app", "base") == [made[number].layer for number in (3, 5, 4, 2)]
 
 
 def test_a_note_that_says_the_same_is_not_rewritten(store, made):
@@ -258,7 +278,7 @@ def test_any_names_will_do(store, made):
     for name in NAMES:
         store.note(name, name, made.layer)
     assert len(os.listdir(Path(store.folder, "latest"))) == len(NAMES)
-    assert all(store.latest(name, name) == made.layer for name in NAMES)
+    assert all(store.latest(name, name) == [made.layer] for name in NAMES)
     assert verify(store.folder, quiet) == []
 
 
@@ -274,7 +294,7 @@ def test_a_cache_that_can_not_be_written_to_is_no_error(made, tmp_path):
         assert again is False
     assert store.find(SHAPE, OTHER) == "its entry can not be read: Not a directory"
     assert store.take(made.layer, str(tmp_path / "target")) == "its blob can not be read: Not a directory"
-    assert store.latest("app", "one") is None
+    assert store.latest("app", "one") == []
     assert not store.has_shape(SHAPE)
 
 
@@ -293,7 +313,7 @@ def test_no_link_is_followed_out_of_the_folder(store, made, tmp_path, place):
     found = store.find(made.layer.shape, made.layer.key)
     assert isinstance(found, str)
     assert store.take(made.layer, str(tmp_path / "target")) != ""
-    assert store.latest("app", "one") is None
+    assert store.latest("app", "one") == []
     if place in ("latest", "locks"):
         assert made.put(store) == ""
     else:
@@ -404,6 +424,36 @@ def test_a_clean_up_that_was_stopped_delays_a_put_only_so_long(store, made, monk
         began = time.monotonic()
         assert made.put(store) == ""
         assert 0.1 <= time.monotonic() - began < 5
+
+
+def test_puts_do_not_wait_for_each_other(store, made):
+    made.put(store)
+    with open(Path(store.folder, "lock"), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        began = time.monotonic()
+        assert made.put(store) == ""
+        assert time.monotonic() - began < 5
+
+
+def test_a_lock_that_was_removed_just_before_it_was_taken_is_none(store, monkeypatch):
+    flock, path = fcntl.flock, Path(store.folder, "locks", SHAPE)
+    turns = []
+
+    def late(descriptor, operation):
+        # Who held it is done by now, and somebody else already holds the next.
+        if not turns:
+            path.rename(path.with_name("gone"))
+            path.touch()
+        turns.append(operation)
+        flock(descriptor, operation)
+
+    with store.making(OTHER):
+        monkeypatch.setattr(fcntl, "flock", late)
+        with store.making(SHAPE) as again:
+            assert again is True
+            assert len(turns) == 2
+            with open(path, "rb") as file, pytest.raises(BlockingIOError):
+                flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP])

@@ -61,7 +61,7 @@ def assert_right_or_a_reason(store: Store, made: caches.Made, target: Path) -> l
         if target.exists():
             assert target.read_bytes() == made.data
     assert store.listing(made.layer) in (made.listing, None)
-    assert store.latest("app", "one") in (made.layer, None)
+    assert store.latest("app", "one") in ([made.layer], [])
     for name in os.listdir(target.parent):
         assert not name.startswith(kept.UNFINISHED)
     target.unlink(missing_ok=True)
@@ -150,6 +150,14 @@ def test_damaged(store, made, tmp_path, name, damage):
 def test_every_file_of_the_store_is_damaged_above(store, made):
     known = {str(piece(store, made, name).relative_to(store.folder)) for name in [*FILES, "lock"]}
     assert known == {name for name in caches.files(Path(store.folder)) if not name.endswith("s/app")}
+
+
+def test_only_a_regular_file_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "link", "/dev/zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            kept.opened(os.fspath(path))
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 400])
@@ -349,7 +357,6 @@ for module, names in (
 ):
     for each in names.split():
         setattr(module, each, counted(getattr(module, each)))
-real = open
 open_ = os.open
 os.open = lambda path, flags, *mode, **options: (counted(open_) if flags & os.O_CREAT else open_)(
     path, flags, *mode, **options)
@@ -440,16 +447,13 @@ def test_gc_spares_what_is_being_put(store, tmp_path, monkeypatch):
     assert store.take(made.layer, str(tmp_path / "target")) == ""
 
 
-def test_gc_waits_for_a_put(store, tmp_path):
+def test_gc_waits_for_a_put(store, tmp_path, monkeypatch):
     """With the lock, what nothing leads to goes at once."""
     (blob := piece(store, caches.make(tmp_path / "stage", "two"), "blob")).touch()
     with open(Path(store.folder, "lock"), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        store_module.TIDYING_WAIT, before = 0.05, store_module.TIDYING_WAIT
-        try:
-            gc(store.folder, NOTHING)
-        finally:
-            store_module.TIDYING_WAIT = before
+        monkeypatch.setattr(store_module, "TIDYING_WAIT", 0.05)
+        gc(store.folder, NOTHING)
         assert blob.exists()
     gc(store.folder, NOTHING)
     assert not blob.exists()

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""What images are made of: each corpus is made once, the same bytes each time, and kept.
+
+A corpus is a folder with `input`, a root file system or a feed of packages, and `changed`, which holds under the same
+paths what is to replace parts of it. Builds see a copy, which can be changed, restored and copied anew.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import string
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks import packages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Of other corpora than an earlier version of these modules made, the folder has another name.
+FORMAT = 1
+
+TOPS = {"base": "usr", "runtime": "opt", "tools": "srv", "app": "var"}
+_MEDIAN, _SPREAD, _LARGEST = 7.3, 1.2, 200_000  # e^7.3 is 1.5 kB
+_A_FOLDER, _A_LINK = 50, 25  # so many files have a folder; one of so many is a link
+_SUFFIXES = ("conf", "h", "json", "py", "txt")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """`option` is that of oe-oci which takes the input, `layers` are named in the configuration's grammar."""
+
+    name: str
+    option: str
+    layers: tuple[str, ...]
+    make: Callable[[str], None]
+
+    def made(self, folder: str) -> str:
+        """Its folder below another, made where it is missing."""
+        place = os.path.join(folder, f"{self.name}-{FORMAT}")
+        if not os.path.isdir(place):
+            remove(f"{place}.new")
+            os.makedirs(f"{place}.new")
+            self.make(f"{place}.new")
+            os.rename(f"{place}.new", place)
+        return place
+
+
+def corpora() -> dict[str, Corpus]:
+    """Every corpus by its name, in the order they are measured."""
+    counts = {"files-1k": 1_000, "files-10k": 10_000, "files-50k": 50_000, "files-200k": 200_000}
+    found = [_of_files(name, count) for name, count in counts.items()]
+    found += [_of_packages(name, layers) for name, layers in packages.LAYERS.items()]
+    return {corpus.name: corpus for corpus in found}
+
+
+def _of_files(name: str, count: int) -> Corpus:
+    layers = tuple(f"{layer}:directories:/{top}" for layer, top in TOPS.items())
+    return Corpus(name, "--rootfs", layers, lambda place: make_files(place, count))
+
+
+def _of_packages(name: str, layers: dict[str, tuple[str, ...]]) -> Corpus:
+    words = tuple(f"{layer}:packages:{','.join(names)}," for layer, names in layers.items())
+    return Corpus(name, "--feed", words, lambda place: packages.make(place, [*sum(layers.values(), ())]))
+
+
+# ---- many small files
+
+
+def make_files(place: str, count: int) -> None:
+    """A root file system of so many files and links in four top folders, and another content for one in the third."""
+    rng = random.Random(1)
+    words = _vocabulary(rng)
+    for top in TOPS.values():
+        for number in range(count // len(TOPS)):
+            _write_file(place, top, number, rng, words)
+    path = os.path.join(TOPS["tools"], _folder_of(0), f"file00.{_SUFFIXES[0]}")
+    with open(os.path.join(place, "input", path), encoding="ascii") as file:
+        other = file.read().swapcase()
+    os.makedirs(os.path.dirname(os.path.join(place, "changed", path)))
+    with open(os.path.join(place, "changed", path), "w", encoding="ascii") as file:
+        file.write(other)
+
+
+def _folder_of(number: int) -> str:
+    return os.path.join(f"part{number // 2500:02d}", f"folder{number // _A_FOLDER % 50:02d}")
+
+
+def _write_file(place: str, top: str, number: int, rng: random.Random, words: list[str]) -> None:
+    folder = os.path.join(place, "input", top, _folder_of(number))
+    within = number % _A_FOLDER
+    os.makedirs(folder, exist_ok=True)
+    names = [f"file{each:02d}.{_SUFFIXES[each % len(_SUFFIXES)]}" for each in (within - 1, within)]
+    path = os.path.join(folder, names[1])
+    if within % _A_LINK == _A_LINK - 1:
+        os.symlink(names[0], path)
+        return
+    size = min(int(rng.lognormvariate(_MEDIAN, _SPREAD)) + 1, _LARGEST)
+    # A word and its blank are five letters at the least.
+    text = " ".join(rng.choices(words, k=size // 5 + 1))[:size]
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _vocabulary(rng: random.Random) -> list[str]:
+    """Words such as sources have; those that are frequent are in it more than once."""
+    found = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(4, 12))) for _ in range(3000)]
+    return [word for rank, word in enumerate(found) for _ in range(1 + 3000 // (rank + 3))]
+
+
+# ---- the copy that builds see
+
+
+class Copy:
+    """A copy of a corpus's input in the folder `place`, which is made."""
+
+    def __init__(self, made: str, place: str) -> None:
+        self._made = made
+        self.place = place
+        self.renew()
+
+    def renew(self) -> None:
+        """Copy all of it again: the same contents and modes, but new inodes and times, as a new checkout has."""
+        remove(self.place)
+        source = os.path.join(self._made, "input")
+        subprocess.run(["cp", "-R", "--preserve=mode", source, self.place], check=True)
+
+    def read(self) -> None:
+        """Read all of it, so that it is in memory as far as there is room."""
+        for path in _files(self.place):
+            with open(os.path.join(self.place, path), "rb") as file:
+                while file.read(1 << 20):
+                    pass
+
+    def change(self) -> None:
+        self._replace("changed")
+
+    def restore(self) -> None:
+        self._replace("input")
+
+    def _replace(self, source: str) -> None:
+        for path in _files(os.path.join(self._made, "changed")):
+            shutil.copyfile(os.path.join(self._made, source, path), os.path.join(self.place, path))
+
+
+def _files(folder: str) -> Iterator[str]:
+    for found, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.relpath(os.path.join(found, name), folder)
+
+
+def describe(made: str) -> str:
+    """How much a corpus's input is."""
+    count = debs = size = 0
+    for path in _files(os.path.join(made, "input")):
+        count += 1
+        debs += path.endswith(".deb")
+        size += os.lstat(os.path.join(made, "input", path)).st_size
+    return f"{f'{debs} packages' if debs else f'{count} files and links'}, {size / 1e6:.1f} MB"
+
+
+def remove(path: str) -> None:
+    """Remove a folder with all below it, if it is there."""
+    subprocess.run(["rm", "-rf", "--", path], check=True)

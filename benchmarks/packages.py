@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Feeds of the distribution's own packages: apt-get resolves and fetches them, dpkg-deb reads and rebuilds them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOOLS = ("apt-get", "dpkg-deb")
+
+# What the layers name, by corpus; all they depend on comes with them.
+LAYERS = {
+    "packages-few": {
+        "base": ("base-files", "dash"),
+        "runtime": ("libstdc++6", "zlib1g"),
+        "tools": ("jq",),
+        "app": ("sqlite3",),
+    },
+    "packages": {
+        "base": (
+            *("base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "dash", "dpkg"),
+            *("debianutils", "diffutils", "findutils", "grep", "gzip", "hostname", "login", "mount", "ncurses-bin"),
+            *("netbase", "openssl", "passwd", "perl-base", "procps", "sed", "tar", "tzdata", "util-linux"),
+        ),
+        "runtime": (
+            *("libglib2.0-0", "libstdc++6", "libxml2", "python3", "python3-cryptography", "python3-requests"),
+            *("python3-venv", "python3-yaml"),
+        ),
+        "tools": (
+            *("curl", "file", "git", "iproute2", "iputils-ping", "jq", "less", "openssh-client", "perl", "rsync"),
+            *("strace", "systemd", "tcpdump", "vim-tiny"),
+        ),
+        "app": ("fonts-dejavu-core", "locales", "nginx-light", "python3-flask", "python3-numpy", "redis-server"),
+    },
+}
+CHANGED = "jq"  # a small package of the third layer
+
+_APT_CONF = """\
+Dir::State "{0}";
+Dir::State::status "{0}/status";
+Dir::Cache "{0}";
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Acquire::Retries "3";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+"""
+
+
+def make(place: str, names: Sequence[str]) -> None:
+    """A feed of packages and all they depend on, and one of them with the same version and other bytes."""
+    feed, changed = os.path.join(place, "input"), os.path.join(place, "changed")
+    os.mkdir(feed)
+    os.mkdir(changed)
+    _fetch(names, os.path.join(place, "apt"), feed)
+    paragraphs = {name: _paragraph(os.path.join(feed, name)) for name in sorted(os.listdir(feed))}
+    _write_index(feed, paragraphs)
+    old = file_of(CHANGED, feed)
+    new = os.path.join(changed, os.path.basename(old))
+    _rebuild(old, new, os.path.join(place, "unpacked"))
+    _write_index(changed, {**paragraphs, os.path.basename(new): _paragraph(new)})
+
+
+def file_of(name: str, feed: str) -> str:
+    """The path of a package in a feed that has one version of each."""
+    (path,) = glob.glob(os.path.join(feed, f"{name}_*.deb"))
+    return path
+
+
+def _fetch(names: Sequence[str], state: str, feed: str) -> None:
+    """Fetch packages into the folder `feed`; apt's state is our own, where nothing is installed, and is removed."""
+    for part in ("lists/partial", "archives/partial"):
+        os.makedirs(os.path.join(state, part))
+    for file, text in (("status", ""), ("apt.conf", _APT_CONF.format(state))):
+        with open(os.path.join(state, file), "w", encoding="utf-8") as out:
+            out.write(text)
+    for words in (["update"], ["install", "-y", "--download-only", *names]):
+        _run("apt-get", "-q", "-c", os.path.join(state, "apt.conf"), *words)
+    for path in glob.glob(os.path.join(state, "archives", "*.deb")):
+        shutil.move(path, feed)
+    shutil.rmtree(state)
+
+
+def _rebuild(old: str, new: str, unpacked: str) -> None:
+    """The same package with another text of the same size in one file of its documentation."""
+    _run("dpkg-deb", "--raw-extract", old, unpacked)
+    path = os.path.join("usr", "share", "doc", CHANGED, "copyright")
+    with open(os.path.join(unpacked, path), "rb+") as file:
+        before = file.read()
+        file.seek(0)
+        file.write(before.swapcase())
+    with open(os.path.join(unpacked, "DEBIAN", "md5sums"), encoding="utf-8") as file:
+        sums = file.read()
+    with open(os.path.join(unpacked, "DEBIAN", "md5sums"), "w", encoding="utf-8") as file:
+        file.write(sums.replace(_md5(before), _md5(before.swapcase())))
+    _run("dpkg-deb", "--build", "--root-owner-group", unpacked, new, SOURCE_DATE_EPOCH="1700000000")
+    shutil.rmtree(unpacked)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _paragraph(path: str) -> str:
+    """What the feed's index says of a package."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    more = {"Filename": os.path.basename(path), "Size": os.path.getsize(path), "SHA256": digest}
+    control = _run("dpkg-deb", "--field", path).rstrip("\n")
+    return f"{control}\n" + "".join(f"{field}: {value}\n" for field, value in more.items())
+
+
+def _write_index(folder: str, paragraphs: dict[str, str]) -> None:
+    with open(os.path.join(folder, "Packages"), "w", encoding="utf-8") as file:
+        file.write("\n".join(paragraphs.values()))
+
+
+def _run(*command: str, **env: str) -> str:
+    done = subprocess.run(
+        command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+    return done.stdout

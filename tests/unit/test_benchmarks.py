@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""What benchmarks/ does besides running builds: its corpora, its tables, what it takes down of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks import corpus, peers
+from benchmarks.main import parse
+from benchmarks.measure import file_system, measure, read_image
+from benchmarks.table import DONE, EXPIRED, WRONG, Run, ratio, report, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def run(scenario: str, wall: float, number: int = 1, outcome: str = DONE, compression: str = "gzip") -> Run:
+    return Run("files", number, compression, scenario, outcome, wall, 2 * wall, 50.4, 1_500_000)
+
+
+class TestTable:
+    def test_ratios_are_taken_within_each_round(self):
+        cold, same = [run("cold", wall, wall) for wall in (1, 2, 3)], [run("same", 1, n) for n in (1, 2, 3)]
+        cold[0] = run("cold", 9, 1)
+        assert ratio([*cold, *same], same, lambda each: each.scenario == "cold") == 3
+
+    def test_rounds_without_the_base_do_not_count(self):
+        same = [run("same", 1, 1), run("same", 1, 2)]
+        runs = [run("umoci", 8, 1), run("umoci", 1, 2, EXPIRED), *same]
+        assert ratio(runs, same, lambda each: each.scenario == "umoci") == 8
+        assert ratio(runs, same, lambda each: each.scenario == "cold") is None
+
+    def test_rows(self):
+        zstd = run("cold", 0.5, compression="zstd")
+        rows = table([run("umoci", 60), run("cold", 4), run("cold", 2, 2), run("same", 0.25), zstd]).splitlines()
+        assert rows[2:] == [
+            "| gzip | cold, empty cache | 3.00 (2.00-4.00) | 6.00 | 50 | 1.5 | 1.00x | 15x |",
+            "| gzip | nothing changed | 0.250 (0.250-0.250) | 0.500 | 50 | 1.5 | 16x | 240x |",
+            "| gzip | umoci flow | 60.0 (60.0-60.0) | 120.0 | 50 | 1.5 | 0.07x | 1.00x |",
+            "| zstd | cold, empty cache | 0.500 (0.500-0.500) | 1.00 | 50 | 1.5 | 1.00x | 120x |",
+        ]
+
+    def test_what_went_wrong_is_marked_and_not_counted(self):
+        runs = [run("same", 1), run("same", 99, 2, WRONG), run("umoci", 99, 1, EXPIRED)]
+        rows = table(runs).splitlines()[2:]
+        assert rows[0].startswith("| gzip | nothing changed (**wrong image**: 1) | 1.00 (1.00-1.00) |")
+        assert rows[1] == "| gzip | umoci flow (**took too long**: 1) | - | - | - | - | - | - |"
+
+    def test_report(self):
+        text = report([run("cold", 1)], {"files": "9 files"}, {"cores": 2})
+        assert "- cores: 2\n" in text
+        assert "Medians of 1 round;" in text
+        assert "## files: 9 files\n\n| Layers |" in text
+
+
+def contents(folder: Path) -> dict[str, str | bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file())
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes() for path in files
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("corpus")
+    corpus.make_files(str(place), 400)
+    return place
+
+
+class TestCorpus:
+    def test_is_the_same_each_time(self, made: Path, tmp_path: Path):
+        corpus.make_files(str(tmp_path), 400)
+        assert contents(tmp_path) == contents(made)
+
+    def test_files(self, made: Path):
+        found = contents(made / "input")
+        assert len(found) == 400
+        assert {path.split("/")[0] for path in found} == {*corpus.TOPS.values()}
+        links = [made / "input" / path for path, content in found.items() if isinstance(content, str)]
+        assert len(links) == 16
+        assert all(link.is_file() for link in links)
+        assert corpus.describe(str(made)).startswith("400 files and links, ")
+
+    def test_one_file_is_changed_restored_and_copied_anew(self, made: Path, tmp_path: Path):
+        copy = corpus.Copy(str(made), str(tmp_path / "copy"))
+        place, original = tmp_path / "copy", contents(made / "input")
+        assert contents(place) == original
+        copy.change()
+        (changed,) = (path for path, content in contents(place).items() if content != original[path])
+        assert changed.startswith("srv/")
+        assert (place / changed).stat().st_size == len(original[changed])
+        copy.restore()
+        assert contents(place) == original
+        with open(place / changed, "rb") as held:
+            copy.renew()
+            assert not os.path.samestat(os.fstat(held.fileno()), (place / changed).stat())
+        assert contents(place) == original
+
+    def test_is_made_once(self, tmp_path: Path):
+        chosen = corpus.Corpus("some", "--rootfs", (), lambda place: os.mkdir(f"{place}/input"))
+        made = chosen.made(str(tmp_path))
+        assert chosen.made(str(tmp_path)) == made
+        assert os.listdir(tmp_path) == [os.path.basename(made)]
+
+
+class TestMeasure:
+    def test_status_and_messages(self, tmp_path: Path):
+        cost = measure(["sh", "-c", "echo out; echo err >&2; exit 3"], ENV, str(tmp_path / "messages"), 60)
+        assert cost.status == 3
+        assert min(cost.wall, cost.peak) > 0
+        assert (tmp_path / "messages").read_text() == "out\nerr\n"
+
+    def test_all_of_what_takes_too_long_is_stopped(self, tmp_path: Path):
+        cost = measure(["sh", "-c", "sleep 600 | sleep 600"], ENV, str(tmp_path / "messages"), 0.05)
+        assert cost.status is None
+
+    def test_file_system(self, tmp_path: Path):
+        assert file_system("/proc/self") == "proc"
+        assert file_system(str(tmp_path)) != "unknown"
+
+
+class TestImage:
+    @pytest.fixture
+    def layout(self, tmp_path: Path) -> Path:
+        (tmp_path / "blobs" / "sha256").mkdir(parents=True)
+        layer, config = (self.blob(tmp_path, data) for data in (b"layer", b"{}"))
+        manifest = self.blob(tmp_path, json.dumps({"config": config, "layers": [layer]}).encode())
+        (tmp_path / "index.json").write_text(json.dumps({"manifests": [manifest]}))
+        return tmp_path
+
+    def blob(self, layout: Path, data: bytes) -> dict[str, str | int]:
+        digest = hashlib.sha256(data).hexdigest()
+        (layout / "blobs" / "sha256" / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    def test_is_read(self, layout: Path):
+        image = read_image(str(layout))
+        assert [*image.layers.values()] == [5]
+        assert json.loads((layout / "index.json").read_text())["manifests"][0]["digest"] == image.digest
+
+    def test_a_damaged_layer_is_found(self, layout: Path):
+        (digest,) = read_image(str(layout)).layers
+        (layout / "blobs" / "sha256" / digest.partition(":")[2]).write_bytes(b"other")
+        with pytest.raises(ValueError, match=digest):
+            read_image(str(layout))
+
+
+class TestPeers:
+    def test_umoci_unpacks_before_each_layer(self):
+        fills = peers.fills_of_files("/rootfs", "/bundle")
+        calls = [shlex.split(line) for line in peers.umoci_flow(fills, "/out", "/bundle").splitlines()]
+        names = [call[1] if call[0] == "umoci" else call[0] for call in calls]
+        again = ["rm", "unpack", "rsync", "repack"]
+        assert names[:18] == ["set", "init", "new", *again[1:], *again * 3]
+        assert {*names[18:]} == {"config"}
+
+    def test_packages_are_unpacked_layer_by_layer(self, tmp_path: Path):
+        (tmp_path / "jq_1_all.deb").touch()
+        fills = peers.fills_of_packages(str(tmp_path), {"tools": ["jq"]}, "/bundle")
+        assert [line.split()[0] for line in fills["tools"]] == ["mkdir", "dpkg-deb", "rsync"]
+
+    def test_every_corpus_has_four_layers(self):
+        for each in corpus.corpora().values():
+            assert len(each.layers) == 4
+            assert " ".join(each.layers) in peers.configuration(each.layers)
+
+
+class TestOptions:
+    def test_defaults(self):
+        assert (parse([]).rounds, len(parse([]).corpora)) == (3, 4)
+        assert parse(["--quick"]).rounds == 1
+        assert parse(["--quick", "--rounds", "2", "--only", "packages"]).corpora == ["packages"]
+
+    def test_unknown_corpus(self, capsys: pytest.CaptureFixture[str]):
+        with pytest.raises(SystemExit):
+            parse(["--only", "files-10k,none"])
+        assert "no such corpus: none" in capsys.readouterr().err
