@@ -30,9 +30,10 @@ _KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
 _NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
 _MOUNTS = "/proc/self/mountinfo"  # proc(5)
-# File systems of this machine's own, with all times of a file; a regular expression.
-_LOCAL = "bcachefs|btrfs|ext[234]|f2fs|jfs|nilfs2|overlay|ramfs|reiserfs|tmpfs|xfs|zfs"
-_IMAGES = (b"7:", b"43:")  # the major numbers of loop and network block devices
+# File systems of this machine's own, with all times of a file, and what is none of their disks: a file as one, or a
+# server's. Of overlay the lower layers may be anything. Regular expressions.
+_LOCAL = rb"bcachefs|btrfs|ext[234]|f2fs|jfs|nilfs2|ramfs|reiserfs|tmpfs|xfs|zfs"
+_IMAGE = rb"/dev/(loop|nbd)\d.*"
 _EMPTY = hashlib.sha256().digest()
 
 
@@ -167,11 +168,11 @@ def _is_local(path: bytes) -> bool:
     with contextlib.suppress(OSError), open(_MOUNTS, "rb") as file:
         for line in file:
             before, _, after = line.partition(b" - ")
-            device, point = before.split(b" ")[2:5:2]
-            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), point)
-            known = re.fullmatch(_LOCAL, os.fsdecode(after.split(b" ")[0])) is not None
+            kind, source = after.split(b" ")[:2]
+            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), before.split(b" ")[4])
             # The last one at a place hides those before.
-            mounted[point.rstrip(b"/")] = known and not device.startswith(_IMAGES)
+            local = re.fullmatch(_LOCAL, kind) and not re.fullmatch(_IMAGE, source)
+            mounted[point.rstrip(b"/")] = bool(local)
     while path and path not in mounted:
         path = path.rpartition(b"/")[0]
     return mounted.get(path, False)

@@ -254,6 +254,7 @@ def test_inputs_rewritten_in_quick_succession(tiny, hours):
 
 def test_inputs_rewritten_after_their_digests_are_known(tiny):
     """The guard has let them pass, and their stamps tell."""
+    tools.need_own_disk(tiny.place)
     ahead = SHIFTED.format(hours=1)
     for number in range(10):
         text = f"text {number:04}"
@@ -308,6 +309,7 @@ for module in list(sys.modules.values()):
 
 
 def test_paranoid_reads_what_seems_unchanged(tiny):
+    tools.need_own_disk(tiny.place)
     tiny.write("text one", 1_600_000_000)
     assert tiny.build(before=BLIND) == {"text one"}
     tiny.write("text two", 1_600_000_000)

@@ -45,6 +45,7 @@ def image(request, forked) -> Iterator[Image]:
 @pytest.fixture(params=[False, True], ids=["rootfs.tar.gz", "rootfs folder"])
 def settled(request, forked) -> Iterator[Image]:
     with tools.scratch() as place:
+        tools.need_own_disk(place)
         yield Image(place, forked, unpacked=request.param)
 
 

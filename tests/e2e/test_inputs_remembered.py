@@ -93,6 +93,7 @@ class Inputs:
 
 @pytest.fixture(params=[(False, True, ".gz"), (True, False, "")], ids=["index, layout, gz", "no index, archive, tar"])
 def inputs(request, tmp_path) -> Inputs:
+    tools.need_own_disk(tmp_path)
     archived, indexed, compression = request.param
     return Inputs(tmp_path / "in", archived=archived, indexed=indexed, compression=compression)
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from oe_oci import digests
+
 from . import compare
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ def need(*programs: str) -> None:
 def need_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("not root")
+
+
+def need_own_disk(path: Path) -> None:
+    """Skip where no digest of a file is remembered."""
+    if not digests._is_local(os.fsencode(os.path.realpath(path))):
+        pytest.skip(f"{path} is on no disk of this machine's own")
 
 
 def run(*argv: object, status: int | None = 0, timeout: float = 120, **options: Any) -> Done:

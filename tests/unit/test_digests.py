@@ -36,12 +36,6 @@ def kept(tmp_path) -> str:
 IS_LOCAL = subject._is_local
 
 
-@pytest.fixture(autouse=True)
-def local(monkeypatch) -> None:
-    """Wherever the tests run: files lie on a file system of this machine."""
-    monkeypatch.setattr(subject, "_is_local", lambda _path: True)
-
-
 @pytest.fixture
 def reads(monkeypatch) -> list[object]:
     """The contents that were read since."""
@@ -300,13 +294,15 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path, reads):
         ("21 1 0:20 / / rw - nfs a rw\n22 21 0:31 / {place}/files rw - xfs b rw", True),
         ("21 1 0:20 / / rw - ext4 a rw\n22 21 0:31 / {place}/file rw - nfs b rw", True),
         ("21 1 7:3 / / rw - ext4 /dev/loop3 rw", False),
+        ("21 1 0:31 / / rw - btrfs /dev/loop3p1 rw", False),
+        ("21 1 0:31 / / rw - overlay overlay rw", False),
         ("21 1 0:20 / / rw - squashfs /dev/sda rw", False),
         ("21 1 0:20 / / rw - vfat /dev/sda rw", False),
         ("", False),
     ],
     ids=[
-        *("local", "remote", "remote below", "local below", "hidden", "deeper", "beside", "image", "read-only"),
-        *("without all times", "not told"),
+        *("local", "remote", "remote below", "local below", "hidden", "deeper", "beside", "image", "another", "layers"),
+        *("read-only", "without all times", "not told"),
     ],
 )
 def test_only_files_with_times_of_this_machine_are_remembered(tmp_path, kept, reads, monkeypatch, mounts, remembered):
