@@ -14,7 +14,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from .differences import EPOCH, Difference, compare
+from .differences import EPOCH, Changes, Difference, lines_of
 from .layer import LayerBlob
 from .listing import FORMAT, Shape, key_of, listing_of, pack, shape_of, unpack
 from .oci.spec import Descriptor, Digest
@@ -33,6 +33,7 @@ LOG = logging.getLogger("oe_oci")
 
 _DENIED = frozenset(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _FIRST = "nothing is kept of it"
+_LOST = "it is not the one that was kept last, whose listing is lost"
 
 Write = Callable[["Seen"], LayerBlob]
 
@@ -41,12 +42,16 @@ class Verdict(NamedTuple):
     """What the cache says of a layer.
 
     `key` is empty where it would have to be read for that alone. `reason` is why the layer must be made, empty where it
-    need not; `differences` are all from the nearest of those that the layer was before.
+    need not; `changes` are those from the nearest of what the layer was before.
     """
 
     key: str
     reason: str
-    differences: tuple[Difference, ...] = ()
+    changes: Changes | None = None
+
+    @property
+    def differences(self) -> list[Difference]:
+        return [] if self.changes is None else self.changes.differences()
 
     @property
     def hit(self) -> bool:
@@ -192,14 +197,28 @@ class LayerCache:
             return verdict
         if not earlier:
             return verdict._replace(reason=_FIRST)
-        differences = min((self._differences(layer, subject, listing) for layer in earlier), key=len)
-        # Without any the listing of the one kept last is lost.
-        reason = str(differences[0]) if differences else "it is not the one that was kept last, whose listing is lost"
-        return verdict._replace(reason=reason, differences=tuple(differences))
+        changes = self._nearest(subject, listing, earlier)
+        first = changes.first()
+        # Without any the listing of what it was is lost.
+        return verdict._replace(reason=str(first) if first else _LOST, changes=changes if first else None)
 
-    def _differences(self, layer: CachedLayer, subject: Subject, listing: bytes) -> list[Difference]:
+    def _nearest(self, subject: Subject, listing: bytes, earlier: Sequence[CachedLayer]) -> Changes:
+        """The changes from that of the earlier layers which has the fewest; from one whose listing is there, if any."""
+        lines = frozenset(listing.split(b"\n"))
+
+        def distance(layer: CachedLayer) -> tuple[bool, int]:
+            before = self._lines(layer)
+            return before is None, len(lines ^ (before or frozenset()))
+
+        nearest = min(earlier, key=distance) if len(earlier) > 1 else earlier[0]
+        before = self._lines(nearest)
+        changed = (None, None) if before is None else (lines_of(before - lines), lines_of(lines - before))
+        return Changes(nearest.facts, subject.facts, *changed)
+
+    def _lines(self, layer: CachedLayer) -> frozenset[bytes] | None:
+        """The lines of a layer's listing; None where it is not there, or of another format."""
         packed = self._store.listing(layer) if layer.facts.get("format") == FORMAT else None
-        return compare(layer.facts, subject.facts, None if packed is None else (unpack(packed), listing))
+        return None if packed is None else frozenset(unpack(packed).split(b"\n"))
 
 
 def open_cache(config: Config, compressor: dict[str, Any], digests: Digests) -> LayerCache | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 _STAMP = struct.Struct("<5Q")
 _MASK = (1 << 64) - 1
+_UNLINKED = 32  # bytes of a stamp: all but the time of the inode's last change
 
 
 class Region(NamedTuple):
@@ -102,7 +103,7 @@ class Reader:
 
     Raises:
         ToolError: the file can not be opened or read.
-        InputError: the file has another size than it had when it was scanned.
+        InputError: the file is another one than it was when it was scanned, or has another size.
     """
 
     __slots__ = ("_data", "_descriptor", "_holder", "_path", "_position")
@@ -123,8 +124,14 @@ class Reader:
         try:
             # O_NONBLOCK: a fifo that took a file's place must not hang the build.
             self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            stamp = content.stamp if isinstance(content, Region) else b""
             # Offset 0 is a file of its own, as a member of an archive has a header before it.
-            if content.offset == 0 and os.fstat(self._descriptor).st_size != content.size:
+            facts = os.fstat(self._descriptor) if stamp or content.offset == 0 else None
+            if facts is not None and content.offset == 0 and facts.st_size != content.size:
+                self.close()
+                raise self._changed("its size ")
+            # A folder or link on the way may lead elsewhere by now. But for the inode's time, as a link changes that.
+            if facts is not None and stamp and stamp_of(facts)[:_UNLINKED] != stamp[:_UNLINKED]:
                 self.close()
                 raise self._changed()
         except OSError as error:
@@ -158,13 +165,13 @@ class Reader:
             except OSError as error:
                 raise unreadable(self._path, error) from error
             if count == 0:
-                raise self._changed()
+                raise self._changed("its size ")
             filled += count
             self._position += count
 
-    def _changed(self) -> InputError:
+    def _changed(self, what: str = "") -> InputError:
         return InputError(
-            f"{os.fsdecode(self._path)} changed its size while it was read",
+            f"{os.fsdecode(self._path)} changed {what}while it was read",
             hint="nothing may write to the inputs during a build; start again when that has ended",
         )
 

@@ -7,6 +7,7 @@ Compares what is written down of two layers. Must not know where layers are kept
 from __future__ import annotations
 
 import json
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .changeset import WHITEOUT
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Of one file: what it is, then what is in it, then who may do what with it.
 _TELLING = ("kind", "hardlink", "target", "major", "minor", "size", "content", "mode", "uid", "gid", "xattrs", "mtime")
 _LONG = 40
+_ENOUGH = 1000  # differing lines among which the first difference is looked for
 EPOCH = "SOURCE_DATE_EPOCH"
 _NAMES = {"hardlink": "hard link to", "uid": "owner", "gid": "group", "xattrs": "attributes", "mtime": "time"}
 
@@ -46,19 +48,45 @@ def _short(value: str) -> str:
     return value if len(value) <= _LONG else f"{value[:12]}…"
 
 
-def compare(
-    before: Mapping[str, Any], after: Mapping[str, Any], listings: tuple[bytes, bytes] | None
-) -> list[Difference]:
-    """The differences of two layers by what explains them and by their listings, where both are known.
+class Changes(NamedTuple):
+    """Two layers that differ: what explains each, and the lines of its listing that the other one lacks.
 
-    What explains the most comes first: the format of layers, the compressor, packages, settings, then the members.
+    `gone` and `come` are lines of `listing.listing_of`, put together by `lines_of`; None where the listings can not be
+    compared.
     """
-    members = list(compare_listings(*listings)) if listings is not None else []
-    settings = list(compare_settings(before.get("settings", {}), after["settings"]))
-    if listings is not None and not any(each.fact == _NAMES["mtime"] for each in members):
-        # The layer is the same at any time.
-        settings = [each for each in settings if each.subject != EPOCH]
-    return [*compare_facts(before, after), *settings, *members]
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    gone: bytes | None
+    come: bytes | None
+
+    def differences(self, most: int | None = None) -> list[Difference]:
+        """The differences; what explains the most comes first: format, compressor, packages, settings, then members.
+
+        With `most` only so many lines of each listing are looked at.
+        """
+        members = None
+        if self.gone is not None and self.come is not None:
+            gone, come = (zlib.decompress(lines).split(b"\n")[:most] for lines in (self.gone, self.come))
+            members = list(_members(gone, come))
+        settings = compare_settings(self.before.get("settings", {}), self.after["settings"])
+        told = (each for each in settings if members is None or each.subject != EPOCH or _is_written(each, members))
+        return [*compare_facts(self.before, self.after), *told, *(members or ())]
+
+    def first(self) -> Difference | None:
+        """The first difference, or one like it where there are very many."""
+        return next(iter(self.differences(_ENOUGH)), None)
+
+
+def lines_of(lines: Iterable[bytes]) -> bytes:
+    """Lines of a listing for `Changes`; they take little room."""
+    return zlib.compress(b"\n".join(sorted(lines)), 1)
+
+
+def _is_written(epoch: Difference, members: Iterable[Difference]) -> bool:
+    """Whether any member's time follows the epoch: else the layer is the same at any time."""
+    times = [each for each in members if each.fact == _NAMES["mtime"]]
+    return any(each.before == epoch.before or each.after == epoch.after for each in times)
 
 
 def compare_facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
@@ -76,17 +104,16 @@ def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
             yield Difference(name, "value", str(before.get(name, "")), str(after.get(name, "")))
 
 
-def compare_listings(before: bytes, after: bytes) -> Iterator[Difference]:
-    """The differences of two layers' members, by path; the listings are those of `listing.listing_of`.
+def _members(gone: Iterable[bytes], come: Iterable[bytes]) -> Iterator[Difference]:
+    """The differences of two layers' members, by path.
 
     Directories that are new or gone come last: mostly they are there for what lies in them.
     """
-    old, new = set(before.split(b"\n")), set(after.split(b"\n"))
-    gone, come = _by_path(old - new), _by_path(new - old)
-    one_sided = {path: gone.get(path) or come[path] for path in gone.keys() ^ come.keys()}
+    before, after = _by_path(gone), _by_path(come)
+    one_sided = {path: before.get(path) or after[path] for path in before.keys() ^ after.keys()}
     directories = {path for path, row in one_sided.items() if row["kind"] == DIRECTORY}
-    for path in sorted({*gone, *come}, key=lambda path: (path in directories, order(path))):
-        yield from _member(path, gone.get(path), come.get(path))
+    for path in sorted({*before, *after}, key=lambda path: (path in directories, order(path))):
+        yield from _member(path, before.get(path), after.get(path))
 
 
 def _by_path(lines: Iterable[bytes]) -> dict[str, dict[str, Any]]:

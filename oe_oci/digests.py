@@ -52,6 +52,7 @@ class Digests:
         self._kept = body if body is not None and len(body) % _RECORD == 0 else b""
         self._next = 0  # where in what is kept the record lies that will be asked for next, if all is as it was
         self._index: dict[bytes, int] | None = None
+        self._kept_on = bytearray(len(self._kept) // _RECORD)  # of each record in it whether it is in `_seen`
         self._seen = bytearray()  # what this build keeps
         self._found: dict[bytes | Content, bytes] = {}
         self._local: dict[bytes, bool] = {}  # by device
@@ -87,9 +88,9 @@ class Digests:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
         if isinstance(content, Region) and content.size and not content.digest:
             key = self._key(content)
-            self._found[key] = digest
-            if isinstance(key, bytes):
+            if isinstance(key, bytes) and key not in self._found:
                 self._keep(key, digest)
+            self._found[key] = digest
 
     def stamped(self, path: bytes, facts: os.stat_result) -> Region:
         """A whole file, with the digest of its bytes where that is known."""
@@ -135,7 +136,9 @@ class Digests:
                     return b""
         self._next = place + _RECORD
         digest = self._kept[place + _KEY : place + _RECORD]
-        self._keep(key, digest)
+        if not self._kept_on[place // _RECORD]:
+            self._kept_on[place // _RECORD] = 1
+            self._keep(key, digest)
         return digest
 
     def _key(self, region: Region) -> bytes | Content:
@@ -158,8 +161,7 @@ class Digests:
 
     def _keep(self, key: bytes, digest: bytes) -> None:
         if self._settled(key):
-            self._seen += key
-            self._seen += digest
+            self._seen += key + digest
 
 
 def _is_local(path: bytes) -> bool:

@@ -13,7 +13,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import shutil
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,7 +23,73 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNFINISHED = ".new-"  # the names of files that are being written begin with it
+TAG_NAME = "CACHEDIR.TAG"
+TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
+# This folder is the layer cache of oe-oci: see https://bford.info/cachedir/
+"""
+_OWN = b"oe-oci "  # every file that is kept begins with it
+UNFINISHED_NAME = re.compile(r"\.new-[0-9a-f]{16}")
+_UNTAGGED = re.compile(r"lock|locks|indexes|archives|digests")  # what can be there before the tag is
 _SUM = 64
+
+
+def claim(folder: str) -> bool:
+    """Whether a folder is a cache of ours, or can be made one: from now on it is.
+
+    Raises:
+        OSError: it can not be read, or not be made.
+    """
+    os.makedirs(folder, exist_ok=True)
+    if is_tagged(folder):
+        return True
+    if not _is_ours(folder):
+        return False
+    with unfinished(folder) as (descriptor, name):
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(TAG)
+        path = os.path.join(folder, TAG_NAME)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        os.replace(name, path)
+    return True
+
+
+def is_tagged(folder: str) -> bool:
+    """Whether a folder says that it is a cache of ours."""
+    return begin(os.path.join(folder, TAG_NAME), len(TAG) + 1) == TAG
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether a folder without our tag holds nothing, or what only we can have put there."""
+    names = set(os.listdir(folder)) - {TAG_NAME}
+    if not names:
+        return TAG_NAME not in os.listdir(folder)
+    if "entries" in names:
+        # The tag was lost or damaged: where there are layers, these tell.
+        return any(begin(path, len(_OWN)) == _OWN for path in _files(os.path.join(folder, "entries"), depth=2))
+    kept = [path for name in ("indexes", "archives", "digests") for path in _files(os.path.join(folder, name), depth=1)]
+    known = all(_UNTAGGED.fullmatch(name) or UNFINISHED_NAME.fullmatch(name) for name in names)
+    known = known and not os.path.isdir(os.path.join(folder, "lock"))
+    known = known and all(re.search("/[0-9a-f]{64}$", path) for path in _files(os.path.join(folder, "locks"), depth=1))
+    return known and all(begin(path, len(_OWN)) == _OWN for path in kept)
+
+
+def _files(folder: str, depth: int) -> Iterator[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+        for entry in found:
+            if depth > 1:
+                yield from _files(entry.path, depth - 1)
+            elif not entry.name.startswith(UNFINISHED):
+                yield entry.path
+
+
+def begin(path: str, size: int) -> bytes:
+    """The first bytes of a regular file, none where there is none that can be read."""
+    try:
+        with open(opened(path), "rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
 
 
 def recall(path: str, head: bytes) -> bytes | None:
@@ -91,12 +159,10 @@ def _unnoticed(path: str) -> int:
         return opened(path)  # of another user
 
 
-def keep(path: str, head: bytes, body: bytes) -> bool:
-    """Write a file for `recall`; whether that was possible. A folder that can not be written to is no error."""
+def keep(path: str, head: bytes, body: bytes) -> None:
+    """Write a file for `recall`, where that is possible: a folder that can not be written to is no error."""
     with contextlib.suppress(OSError):
         write(path, head, body)
-        return True
-    return False
 
 
 def write(path: str, head: bytes, body: bytes) -> None:

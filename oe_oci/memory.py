@@ -78,7 +78,7 @@ def open_memory(config: Config, *, paranoid: bool = False) -> Iterator[Memory]:
 
     With `paranoid` no digest of an earlier build is taken for true.
     """
-    if config.cache_dir is None:
+    if config.cache_dir is None or not _is_cache(config.cache_dir):
         yield Memory()
         return
     # Of machines that share the folder, each has its own.
@@ -88,6 +88,13 @@ def open_memory(config: Config, *, paranoid: bool = False) -> Iterator[Memory]:
     yield memory
     # Not after a failure: what was not looked at until then would be forgotten.
     memory.save()
+
+
+def _is_cache(folder: str) -> bool:
+    try:
+        return kept.claim(folder)
+    except OSError:
+        return True  # it can only be read, or is not there and nothing will be
 
 
 def _machine() -> str:

@@ -79,6 +79,7 @@ class _Unpacked:
     def __init__(self, where: str, file: Region, limit: int | None, scratch: str | None) -> None:
         self.where = where
         self.file = file
+        self.digest = ""  # of the archive, in hexadecimal, where that is known
         self.most = limit_for(file.size, limit)
         self._limit = limit
         self._scratch = scratch
@@ -105,13 +106,8 @@ class _Unpacked:
         with self._lock:
             if self._plain is None:
                 self._plain = self._stack.enter_context(
-                    uncompressed(self.where, limit=self._limit, scratch=self._scratch)
+                    uncompressed(self.where, limit=self._limit, scratch=self._scratch, digest=self.digest)
                 )
-                if probe(self.where)[0] != self.file:
-                    raise InputError(
-                        f"{self.where} changed while it was read",
-                        hint="nothing may write to the inputs during a build; start again when that has ended",
-                    )
             return self._plain
 
 
@@ -128,6 +124,7 @@ def _read_compressed(unpacked: _Unpacked, epoch: int | None, memory: Memory) -> 
         return Stored(unpacked, member.offset, member.entry.size, digest, memory.notes)
 
     digest, where = memory.digests(unpacked.file).hex(), unpacked.where
+    unpacked.digest = digest
     value = memory.recall(digest, _KIND)
     if value is not None and value["size"] <= unpacked.most:
         listing = from_json(value["members"])

@@ -36,13 +36,12 @@ from .transfer import BlobError, bring, check
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
-# This folder is the layer cache of oe-oci: see https://bford.info/cachedir/
-"""
 LISTING = "application/vnd.oe-oci.listing.v1+json+zlib"
 LATEST = b"oe-oci latest 2\n"
 _ENTRY = b"oe-oci layer 1\n"  # the number changes with what an entry holds
 _LARGEST = 64 << 20  # bytes of an entry
+_LARGEST_LISTING = 1 << 30
+_LAST = 1 << 36  # a second of the year 4147
 _NOTED = 4  # entries of one layer of an image
 _NAME = 160  # characters of a file's name that a quoted name may have; the longest names are of 255 bytes
 
@@ -219,11 +218,9 @@ class Store:
         return os.path.join(path, parts[-1])
 
     def _prepare(self) -> None:
-        os.makedirs(self.folder, exist_ok=True)
-        path = os.path.join(self.folder, "CACHEDIR.TAG")
-        if _content(path, len(TAG)) != TAG:
-            _make_way(path)
-            _write(path, TAG)
+        if not kept.claim(self.folder):
+            # From a folder of somebody else's a clean-up would remove what it does not know.
+            raise OSError(errno.ENOTEMPTY, "the folder is no cache of oe-oci, and not empty", self.folder)
         _make_way(os.path.join(self.folder, "lock"))
 
     def _put_blob(self, blob: Descriptor, source: str) -> None:
@@ -304,7 +301,12 @@ def _parse(body: bytes) -> tuple[CachedLayer, int]:
     numbers = [value.get(name) for name in ("raw_size", "made")]
     blob, listing = (Descriptor.from_json(value.get(name), name) for name in ("blob", "listing"))
     raw_size, made = (number if type(number) is int else -1 for number in numbers)
-    if raw_size < 0 or {blob.digest.algorithm, listing.digest.algorithm} != {"sha256"}:
+    if (
+        raw_size < 0
+        or not 0 <= made < _LAST
+        or listing.size > _LARGEST_LISTING
+        or {blob.digest.algorithm, listing.digest.algorithm} != {"sha256"}
+    ):
         raise InputError("entry: not one of this version")
     shape, key, diff_id = (as_text(value, name, "entry") for name in ("shape", "key", "diff_id"))
     facts = as_object(value.get("facts"), "entry.facts")

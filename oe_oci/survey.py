@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import kept
 from .errors import InputError
-from .store import LATEST, TAG, CachedLayer, Store, note_targets
+from .store import LATEST, CachedLayer, Store, note_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ class Survey:
     @property
     def tagged(self) -> bool:
         """Whether the folder says that it is a cache of ours."""
-        return any(_begin(self.path(file), len(TAG) + 1) == TAG for file in self.files["tag"])
+        return kept.is_tagged(self.folder)
 
     def referenced(self) -> collections.Counter[str]:
         """The digests of the blobs that the entries name, and how often."""
@@ -131,7 +131,7 @@ class Survey:
         for file in (each for files in self.files.values() for each in files):
             known = file.kind in ("lock", "making", UNFINISHED)
             # Feeds' indexes may be kept in a folder that holds no layer yet.
-            known |= file.kind in REMEMBERED and _begin(self.path(file), 7) == b"oe-oci "
+            known |= file.kind in REMEMBERED and kept.begin(self.path(file), 7) == b"oe-oci "
             if not known:
                 raise InputError(
                     f"{self.folder} is no cache of oe-oci: it holds {file.where}, and no CACHEDIR.TAG that says so",
@@ -165,14 +165,6 @@ def _kind(path: str, mode: int) -> str:
         return "" if stat.S_ISDIR(mode) else MISPLACED
     folder, _, name = path.rpartition("/")
     kind = next((kind for kind, names in _FILES.items() if names.fullmatch(path)), FOREIGN)
-    if name.startswith(kept.UNFINISHED) and FOLDERS.fullmatch(folder):
+    if kept.UNFINISHED_NAME.fullmatch(name) and FOLDERS.fullmatch(folder):
         kind = UNFINISHED
     return kind if kind == FOREIGN or stat.S_ISREG(mode) else MISPLACED
-
-
-def _begin(path: str, size: int) -> bytes:
-    try:
-        with open(kept.opened(path), "rb") as file:
-            return file.read(size)
-    except OSError:
-        return b""

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -164,7 +165,7 @@ def _remove(folder: str, plan: Cleaned) -> Cleaned:
     removed, failed = [], []
     for removal in plan.removed:
         try:
-            if _unlink(os.path.join(folder, removal.where)):
+            if _unlink(folder, removal.where):
                 removed.append(removal)
         except FileNotFoundError:
             pass
@@ -181,18 +182,27 @@ def _remove(folder: str, plan: Cleaned) -> Cleaned:
     return Cleaned(tuple(removed), plan.left + more, tuple(failed))
 
 
-def _unlink(path: str) -> bool:
-    """Remove a file, but none that somebody has locked since; whether that was done."""
-    name = os.path.basename(path)
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif name.startswith(kept.UNFINISHED) or os.path.basename(os.path.dirname(path)) == "locks":
-        free = locking.free(path, remove=True)
-        if free is None:
-            os.unlink(path)
-        return free is not False
-    else:
-        os.unlink(path)
+def _unlink(folder: str, where: str) -> bool:
+    """Remove a file, but none that somebody has locked since; whether that was done.
+
+    No link is followed, even where one took a folder's place meanwhile.
+    """
+    *parents, name = where.split("/")
+    with contextlib.ExitStack() as stack:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, place)
+        for each in parents:
+            place = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            stack.callback(os.close, place)
+        if stat.S_ISDIR(os.lstat(name, dir_fd=place).st_mode):
+            shutil.rmtree(name, dir_fd=place)
+        elif kept.UNFINISHED_NAME.fullmatch(name) or parents == ["locks"]:
+            free = locking.free(f"/proc/self/fd/{place}/{name}", remove=True)
+            if free is None:
+                os.unlink(name, dir_fd=place)
+            return free is not False
+        else:
+            os.unlink(name, dir_fd=place)
     return True
 
 

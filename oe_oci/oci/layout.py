@@ -153,24 +153,31 @@ def probe(path: str) -> tuple[Region, str]:
         InputError: it is no regular file.
         ToolError: it can not be read.
     """
+    # The path may be a link: the archive is named by the user, not by an untrusted input.
+    real = os.path.realpath(path)
     try:
-        facts = os.stat(path)
+        facts = os.stat(real)
         if not stat.S_ISREG(facts.st_mode):
             raise InputError(f"{path} is no regular file")
-        with open(path, "rb") as file:
+        with open(real, "rb") as file:
             head = file.read(8)
     except OSError as error:
         raise ToolError(f"cannot read {path}: {error.strerror}") from error
-    # The path may be a link: the archive is named by the user, not by an untrusted input.
-    region = Region(os.fsencode(os.path.realpath(path)), 0, facts.st_size, stamp_of(facts))
-    return region, decompress.detect(head)
+    return Region(os.fsencode(real), 0, facts.st_size, stamp_of(facts)), decompress.detect(head)
 
 
 @contextlib.contextmanager
-def uncompressed(path: str, *, limit: int | None = None, scratch: str | None = None) -> Iterator[Region]:
+def uncompressed(
+    path: str, *, limit: int | None = None, scratch: str | None = None, digest: str = ""
+) -> Iterator[Region]:
     """The bytes of an archive without compression: the file itself, or a temporary one that goes with the context.
 
-    The temporary file lies in the folder `scratch` where given, else where the system has such files.
+    The temporary file lies in the folder `scratch` where given, else where the system has such files. `digest` is the
+    SHA-256 that a compressed archive must have, in hexadecimal, where it is known.
+
+    Raises:
+        InputError: the archive is damaged, or another one.
+        ToolError: it can not be read, or not be unpacked.
     """
     region, compression = probe(path)
     if compression == decompress.NONE:
@@ -181,15 +188,28 @@ def uncompressed(path: str, *, limit: int | None = None, scratch: str | None = N
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", dir=scratch))
             name = os.path.join(folder, "archive.tar")
+            state = hashlib.sha256()
+            data = _noted(pieces(region), state) if digest else pieces(region)
             with open(name, "wb") as sink:
-                sink.writelines(decompress.decompress(pieces(region), compression, path, limit=most))
+                sink.writelines(decompress.decompress(data, compression, path, limit=most))
             size = os.stat(name).st_size
         except OSError as error:
             raise ToolError(
                 f"cannot unpack {path} into {scratch or tempfile.gettempdir()}: {error.strerror}",
                 hint="free some space there" + ("" if scratch else ", or set TMPDIR to another directory"),
             ) from error
+        if digest and state.hexdigest() != digest:
+            raise InputError(
+                f"{path} changed while it was read",
+                hint="nothing may write to the inputs during a build; start again when that has ended",
+            )
         yield Region(os.fsencode(name), 0, size)
+
+
+def _noted(data: Iterator[memoryview], state: Any) -> Iterator[memoryview]:
+    for piece in data:
+        state.update(piece)
+        yield piece
 
 
 def _archive_files(plain: Region, where: str) -> Iterator[tuple[str, Region]]:

@@ -367,15 +367,16 @@ def _read_folder(top: str, paths: Sequence[str], remember: Remembered) -> list[b
         return known
     with ThreadPoolExecutor(_THREADS) as pool:
         records = list(pool.map(_read_file, paths, names, (file.size for file in files)))
-    if folder is not None:
+    if folder is not None and list(map(_file, paths)) == files:
         keep(folder, key, records)
     return records
 
 
 def _file(path: str) -> Region:
     """The whole file of a package."""
-    status = _stat(path)
-    return Region(os.fsencode(os.path.realpath(path)), 0, status.st_size, stamp_of(status))
+    real = os.path.realpath(path)
+    status = _stat(real)
+    return Region(os.fsencode(real), 0, status.st_size, stamp_of(status))
 
 
 def _stat(path: str) -> os.stat_result:

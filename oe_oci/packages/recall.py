@@ -55,7 +55,7 @@ class PackageReader:
         found = dict(zip(missing, read))
         for number, contents in found.items():
             file = files[number]
-            if file is not None:
+            if file is not None and self._is_there(packages[number], file):
                 self._memory.digests.learn(file, bytes.fromhex(contents.digest))
             self._memory.keep(contents.digest, _kind(packages[number]), to_json(contents, self._bound(contents.size)))
         return [contents or found[number] for number, contents in enumerate(recalled)]
@@ -82,6 +82,13 @@ class PackageReader:
         except (OSError, OciError):
             return None
         return file
+
+    def _is_there(self, package: Package, file: Region) -> bool:
+        """Whether a package's path leads to that very file, as it was."""
+        try:
+            return self._memory.digests.file(package.path).stamp == file.stamp
+        except OSError:
+            return False
 
     def _recalled(self, package: Package, file: Region | None) -> Contents | None:
         digest = "" if file is None else self._memory.digests.known(file).hex()

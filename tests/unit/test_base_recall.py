@@ -14,6 +14,7 @@ import pytest
 from support.blobs import layer, layout, member, pack, sha256
 
 from oe_oci import base as base_module
+from oe_oci import content as content_module
 from oe_oci import decompress
 from oe_oci.base import open_base
 from oe_oci.config import BaseRef
@@ -160,7 +161,8 @@ def test_a_layer_whose_stamp_is_another_one_is_hashed(tmp_path, builds, sealed, 
 
 def test_a_layer_that_has_to_be_copied_is_hashed(tmp_path, builds, monkeypatch):
     """Else damage that no time tells of would be passed on."""
-    monkeypatch.setattr(layout_module, "stamp_of", lambda _facts: bytes(40))
+    for module in (layout_module, content_module):
+        monkeypatch.setattr(module, "stamp_of", lambda _facts: bytes(40))
     path = layout(tmp_path / "a", LOWER)
     (blob,) = builds.read(path).blobs
     with open(tmp_path / "a" / "blobs" / "sha256" / blob, "r+b") as file:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -20,6 +22,7 @@ from oe_oci.compress import choose
 from oe_oci.config import Compression, Names, PathsLayer
 from oe_oci.delta import diff
 from oe_oci.digests import Digests
+from oe_oci.errors import InputError
 from oe_oci.layer import members, write_layer
 from oe_oci.plan import PlannedLayer
 from oe_oci.scan import Directory
@@ -175,7 +178,11 @@ def test_a_file_that_changes_under_way_is_kept_as_it_was_written(project: Projec
     project.build()
 
     def change() -> None:
-        project.write(a="2", b="b")
+        """As far as opening the file tells, it is the same."""
+        path = project.rootfs / "etc" / "a"
+        facts = path.stat()
+        path.write_text("2")
+        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
     project.write(a="1")
     racing = project.build(meanwhile=change)
@@ -187,6 +194,21 @@ def test_a_file_that_changes_under_way_is_kept_as_it_was_written(project: Projec
     before = project.build()
     assert before.made
     assert before.blob != racing.blob
+
+
+def test_a_file_that_is_another_one_under_way_is_an_error(project: Project) -> None:
+    """A folder on the way to it may have been exchanged: the digest would be taken for that of the other one."""
+    other = project.folder / "other"
+    shutil.copytree(project.rootfs, other)
+    (other / "etc" / "a").write_text("z")
+
+    def change() -> None:
+        project.rootfs.rename(project.folder / "aside")
+        other.rename(project.rootfs)
+
+    with pytest.raises(InputError, match="/a changed while it was read"):
+        project.build(meanwhile=change)
+    assert project.build().made
 
 
 def test_layers_of_other_names_and_images_are_shared(project: Project) -> None:
@@ -227,6 +249,16 @@ def test_a_layer_is_compared_with_the_nearest_it_was(project: Project) -> None:
         project.write(**{f"file{number}": "x"})
     project.write(a="z")
     assert [difference.subject for difference in project.build().verdict.differences] == ["file /etc/a"]
+
+
+def test_a_layer_whose_listing_is_lost_is_not_the_nearest(project: Project) -> None:
+    project.build()
+    project.write(a="b")
+    project.build()
+    lost = project.store.latest("app", "conf")[1]
+    (Path(project.store.folder) / "blobs" / "sha256" / lost.listing.digest.hex).unlink()
+    project.write(a="c")
+    assert project.build().verdict.reason.startswith("file /etc/a: content ")
 
 
 @pytest.mark.parametrize("piece", ["blob", "entry"])
@@ -288,7 +320,7 @@ def test_a_cache_that_can_not_be_written_is_no_error(project: Project, caplog: p
     assert project.build().made
     assert project.build().made
     told = f"layer conf: not kept for later builds in {project.folder}/cache: {failure}"
-    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [told] * 2
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [told] * 2
 
 
 def test_a_cache_that_may_only_be_read_is_no_reason_to_warn(
@@ -297,7 +329,7 @@ def test_a_cache_that_may_only_be_read_is_no_reason_to_warn(
     caplog.set_level("INFO", "oe_oci")
     monkeypatch.setattr(Store, "put", lambda *_: "Permission denied")
     assert project.build().made
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert [record.levelno for record in caplog.records] == [logging.INFO]
 
 
 def test_two_builds_at_once_make_a_layer_once(project: Project) -> None:

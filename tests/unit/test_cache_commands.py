@@ -18,8 +18,9 @@ from oe_oci import kept
 from oe_oci.audit import verify
 from oe_oci.cli import main, make_parser
 from oe_oci.errors import InputError
+from oe_oci.kept import TAG
 from oe_oci.oci.spec import Digest
-from oe_oci.store import TAG, Store
+from oe_oci.store import Store
 from oe_oci.survey import Survey
 from oe_oci.upkeep import Limits, du, gc
 
@@ -205,7 +206,7 @@ DAMAGES = {
     "tag gone": (lambda cache, made: (cache / "CACHEDIR.TAG").unlink(), "tag"),
     "a blob": (lambda cache, made: (cache / "blobs/sha256" / HEX).touch(), "unreferenced"),
     "no blob": (lambda cache, made: (cache / "blobs/sha256/blob").touch(), "foreign"),
-    "unfinished": (lambda cache, made: (cache / "blobs/sha256/.new-1").touch(), "unfinished"),
+    "unfinished": (lambda cache, made: (cache / "blobs/sha256/.new-0123456789abcdef").touch(), "unfinished"),
     "no entry": (lambda cache, made: (cache / "entries" / HEX).touch(), "misplaced"),
     "a folder": (lambda cache, made: (cache / "entries" / "more").mkdir(), "foreign"),
     "a file": (lambda cache, made: (cache / "file").touch(), "foreign"),

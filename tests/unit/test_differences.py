@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.trees import device, directory, file, link
 
 from oe_oci.content import content_digest
-from oe_oci.differences import Difference, compare, compare_listings
+from oe_oci.differences import Changes, Difference, lines_of
 from oe_oci.layer import Member
 from oe_oci.listing import FORMAT, listing_of, shape_of
 from oe_oci.tree import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 COMPRESSOR = {"name": "zlib-ng", "version": "2.3.3", "level": 6}
 FACTS: dict[str, Any] = {"format": FORMAT, "compressor": COMPRESSOR, "packages": [], "settings": {}}
@@ -68,13 +71,18 @@ CURL = ["curl", "amd64", "8.5-r0", "11" * 32]
     ],
 )
 def test_facts(before: dict[str, Any], after: dict[str, Any], told: list[str]) -> None:
-    assert list(map(str, compare({**FACTS, **before}, {**FACTS, **after}, None))) == told
+    assert list(map(str, Changes({**FACTS, **before}, {**FACTS, **after}, None, None).differences())) == told
 
 
 def listing(*members: tuple[Any, ...]) -> bytes:
     found = [Member(path, entry, hardlink[0] if hardlink else None) for path, entry, *hardlink in members]
     shape = shape_of(found, {})
     return listing_of(shape, b"".join(bytes.fromhex(content_digest(content)) for content in shape.contents))
+
+
+def changes(before: Iterable[Any], after: Iterable[Any], *facts: dict[str, Any]) -> Changes:
+    old, new = (frozenset(listing(*members).split(b"\n")) for members in (before, after))
+    return Changes(*(facts or (FACTS, FACTS)), lines_of(old - new), lines_of(new - old))
 
 
 CONF = file(b"x", 0o644)
@@ -126,18 +134,36 @@ CONF = file(b"x", 0o644)
     ],
 )
 def test_members(before: list[Any], after: list[Any], told: list[str]) -> None:
-    found = list(compare_listings(listing(*before), listing(*after)))
-    assert list(map(str, found)) == told
+    assert list(map(str, changes(before, after).differences())) == told
+    assert str(changes(before, after).first()) == (told[0] if told else "None")
 
 
-def test_an_epoch_that_no_member_has_is_no_difference() -> None:
-    facts = [{**FACTS, "settings": {"SOURCE_DATE_EPOCH": epoch}} for epoch in (1, 2)]
-    for change, told in (
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
         ({"data": b"y"}, ["file /a: content 2d711642b726…→a1fce4363854…"]),
         ({"mtime": 2}, ["SOURCE_DATE_EPOCH: 1→2", "file /a: time 1→2"]),
-    ):
-        listings = tuple(listing(("a", file(**{"data": b"x", "mtime": 1, **more}))) for more in ({}, change))
-        assert list(map(str, compare(*facts, listings))) == told
+        ({"mtime": 0}, ["SOURCE_DATE_EPOCH: 1→2", "file /a: time 1→0"]),
+    ],
+)
+def test_an_epoch_is_told_where_a_member_has_it(change: dict[str, Any], told: list[str]) -> None:
+    facts = [{**FACTS, "settings": {"SOURCE_DATE_EPOCH": epoch}} for epoch in (1, 2)]
+    found = changes([("a", file(b"x", mtime=1))], [("a", file(**{"data": b"x", "mtime": 1, **change}))], *facts)
+    assert list(map(str, found.differences())) == told
+
+
+def test_a_time_of_its_own_is_not_the_epochs() -> None:
+    facts = [{**FACTS, "settings": {"SOURCE_DATE_EPOCH": epoch}} for epoch in (100, 200)]
+    found = changes([("a", file(b"x", mtime=5))], [("a", file(b"x", mtime=6))], *facts)
+    assert list(map(str, found.differences())) == ["file /a: time 5→6"]
+
+
+def test_of_very_many_differences_the_first_is_found_among_a_few() -> None:
+    before = [(f"d/{number:05}", CONF) for number in range(3000)]
+    after = [(path, file(b"x", 0o600)) for path, _ in before]
+    found = changes(before, after)
+    assert str(found.first()) == str(found.differences()[0]) == "file /d/00000: mode 0644→0600"
+    assert len(found.differences()) == 3000
 
 
 def test_whole_values_are_in_json() -> None:

@@ -487,6 +487,27 @@ def test_what_may_have_changed_unseen_is_read_each_time(tmp_path, monkeypatch):
     assert len(reads) == 9
 
 
+def test_a_feed_that_is_exchanged_while_it_is_read_is_not_remembered(tmp_path, monkeypatch):
+    """A link on the way to it leads elsewhere for a moment."""
+    right = write_feed(tmp_path / "right", [package("shop", "1.0")], index="")
+    wrong = write_feed(tmp_path / "wrong", [package("shop", "2.0")._replace(name="shop_1.0_all.deb")], index="")
+    place, memory = tmp_path / "feed", tmp_path / "memory"
+    place.symlink_to(right)
+    read = feed._read_file
+
+    def exchanged(*words):
+        place.unlink()
+        place.symlink_to(wrong)
+        return read(*words)
+
+    monkeypatch.setattr(feed, "_read_file", exchanged)
+    assert found(opened(place, remember=memory), "shop") == ["2.0 all 0"]
+    monkeypatch.setattr(feed, "_read_file", read)
+    place.unlink()
+    place.symlink_to(right)
+    assert found(opened(place, remember=memory), "shop") == ["1.0 all 0"]
+
+
 def test_a_feed_can_move_with_what_is_remembered_of_its_index(tmp_path):
     place, memory = write_feed(tmp_path / "1" / "sub", [SHOP]).parent, tmp_path / "memory"
     opened(place, remember=memory)

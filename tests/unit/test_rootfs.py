@@ -12,12 +12,14 @@ import pytest
 from support.layouts import COMPRESS, Member, file, folder, hardlink, symlink, tar
 from support.packages import xattrs
 
+from oe_oci import content as content_module
 from oe_oci import digests
 from oe_oci import rootfs as subject
 from oe_oci.content import Stored, pieces, whole
 from oe_oci.digests import Digests
 from oe_oci.errors import InputError
 from oe_oci.memory import Memory
+from oe_oci.oci import layout as layout_module
 from oe_oci.rootfs import open_rootfs
 
 if TYPE_CHECKING:
@@ -165,6 +167,21 @@ def test_an_archive_that_changes_before_it_is_unpacked(tmp_path, builds):
         archive(path, *ODD, file("more"))
         with pytest.raises(InputError, match=f"{path} changed while it was read"):
             data(content)
+
+
+def test_an_archive_that_changes_unseen(tmp_path, builds, monkeypatch):
+    """As one that is mapped into memory can: what is unpacked is held against the digest it is known by."""
+    for module in (layout_module, content_module, digests):
+        monkeypatch.setattr(module, "stamp_of", lambda _facts: bytes(40))
+    path = archive(tmp_path / "r", file("a", b"a" * 100))
+    size = path.stat().st_size
+    builds.read(path)
+    others = (archive(path, file("a", bytes([number]) * 100)) for number in range(1, 97))
+    assert any(other.stat().st_size == size for other in others)
+    known = Digests(str(builds.folder / "digests" / IMAGE), began=LATER)
+    memory = Memory(str(builds.folder), known, IMAGE)
+    with open_rootfs(str(path), 0, memory=memory) as source, pytest.raises(InputError, match="changed while it was"):
+        data(source.entry("a").content)
 
 
 def test_a_plain_archive_has_its_files_stamp(tmp_path, builds):

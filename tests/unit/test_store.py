@@ -19,11 +19,13 @@ from pathlib import Path
 import pytest
 from support import caches
 
+from oe_oci import kept, transfer
 from oe_oci import store as store_module
-from oe_oci import transfer
 from oe_oci.audit import verify
-from oe_oci.errors import ToolError
-from oe_oci.store import TAG, CachedLayer, Store, quoted
+from oe_oci.errors import InputError, ToolError
+from oe_oci.kept import TAG
+from oe_oci.store import CachedLayer, Store, quoted
+from oe_oci.upkeep import Limits, gc
 
 SHAPE, OTHER = caches.sha256("a shape"), caches.sha256("another")
 
@@ -309,6 +311,7 @@ def test_no_link_is_followed_out_of_the_folder(store, made, tmp_path, place):
     before = caches.files(elsewhere)
     place = place.format(made.layer.shape)
     Path(store.folder, place).parent.mkdir(parents=True)
+    Path(store.folder, "CACHEDIR.TAG").write_bytes(TAG)
     Path(store.folder, place).symlink_to(elsewhere / place)
     found = store.find(made.layer.shape, made.layer.key)
     assert isinstance(found, str)
@@ -323,6 +326,81 @@ def test_no_link_is_followed_out_of_the_folder(store, made, tmp_path, place):
         assert again is False
         assert caches.files(elsewhere) == before
     assert caches.files(elsewhere) == before
+
+
+# ---- whose folder it is
+
+
+def anything(folder: Path) -> None:
+    (folder / "archives").mkdir()
+    (folder / "archives" / "thesis.zip").write_bytes(b"PK")
+
+
+def another_tag(folder: Path) -> None:
+    (folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# another program's\n")
+
+
+def a_lock(folder: Path) -> None:
+    (folder / "lock").mkdir()
+    (folder / "lock" / "data").touch()
+
+
+def a_note(folder: Path) -> None:
+    (folder / "latest" / "app" / "one").mkdir(parents=True)
+
+
+def a_layout(folder: Path) -> None:
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / "blobs" / "sha256" / ("0" * 64)).touch()
+    (folder / "index.json").touch()
+
+
+def entries_of_others(folder: Path) -> None:
+    (folder / "entries" / "2024").mkdir(parents=True)
+    (folder / "entries" / "2024" / "diary").write_text("Dear diary")
+
+
+def a_report(folder: Path) -> None:
+    (folder / ".new-report.txt").touch()
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [anything, another_tag, a_lock, a_note, a_layout, entries_of_others, a_report],
+    ids=lambda fill: fill.__name__,
+)
+def test_a_folder_of_somebody_else_stays_as_it_is(store, made, fill):
+    """Else a clean-up would remove what is in it."""
+    folder = Path(store.folder)
+    folder.mkdir()
+    fill(folder)
+    before = caches.files(folder)
+    assert made.put(store) == "the folder is no cache of oe-oci, and not empty"
+    store.note("app", "one", made.layer)
+    with store.making(SHAPE):
+        assert caches.files(folder) == before
+    with pytest.raises(InputError, match="is no cache of oe-oci"):
+        gc(store.folder, Limits(max_size=0))
+    assert caches.files(folder) == before
+
+
+@pytest.mark.parametrize("lost", ["removed", "damaged", "folder"])
+def test_a_cache_whose_tag_is_lost_gets_it_back(store, made, lost):
+    made.put(store)
+    tag = Path(store.folder, "CACHEDIR.TAG")
+    tag.unlink()
+    if lost == "damaged":
+        tag.write_bytes(TAG[:-1])
+    elif lost == "folder":
+        tag.mkdir()
+    assert made.put(store) == ""
+    assert tag.read_bytes() == TAG
+
+
+def test_what_is_remembered_makes_no_folder_somebody_elses(store, made):
+    kept.write(f"{store.folder}/indexes/packages-1", b"oe-oci packages 1\n", b"")
+    Path(store.folder, "lock").touch()
+    assert made.put(store) == ""
 
 
 # ---- one makes, the others wait

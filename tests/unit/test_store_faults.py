@@ -46,7 +46,7 @@ def put_all(store: Store, made: caches.Made) -> None:
     assert made.put(store) == ""
     store.note("app", made.layer.facts["layer"], made.layer)
     for kind in ("indexes", "archives", "digests"):
-        assert kept.keep(os.path.join(store.folder, kind, "app"), b"oe-oci something 1\n", b"x" * 100)
+        kept.write(os.path.join(store.folder, kind, "app"), b"oe-oci something 1\n", b"x" * 100)
 
 
 def assert_right_or_a_reason(store: Store, made: caches.Made, target: Path) -> list[str]:
@@ -395,7 +395,7 @@ def begin(cache: Path, made: caches.Made, other: caches.Made, what: str) -> None
         piece(store, other, "blob").unlink()
         (cache / "locks").mkdir(exist_ok=True)
         (cache / "locks" / made.layer.shape).touch()
-        (cache / "entries" / ".new-1").touch()
+        (cache / "entries" / ".new-0123456789abcdef").touch()
         (cache / "blobs" / "sha256" / ("0" * 64)).mkdir()
 
 
@@ -461,7 +461,12 @@ def test_gc_waits_for_a_put(store, tmp_path, monkeypatch):
 
 def test_where_nothing_can_be_locked_what_is_young_stays(store, monkeypatch):
     folder = Path(store.folder)
-    names = ["blobs/sha256/" + "0" * 64, "entries/.new-1", "indexes/.new-2", "locks/" + "1" * 64]
+    names = [
+        "blobs/sha256/" + "0" * 64,
+        "entries/.new-0123456789abcdef",
+        "indexes/.new-0123456789abcdef",
+        "locks/" + "1" * 64,
+    ]
     (folder / "locks").mkdir(exist_ok=True)
     for name in names:
         (folder / name).touch()
@@ -498,7 +503,7 @@ def test_what_can_not_be_removed_is_told(store, made, monkeypatch):
     real = os.unlink
 
     def refuse(path, **options):
-        if "blobs" in os.fspath(path):
+        if "dir_fd" in options and os.readlink(f"/proc/self/fd/{options['dir_fd']}").endswith("blobs/sha256"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         real(path, **options)
 
