@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a build would do, without doing it: the layers with what they change, the names of the outputs.
 
-Must not write anything.
+Must not write anything but what is remembered of inputs.
 """
 
 from __future__ import annotations
