@@ -29,7 +29,7 @@ TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 """
 _OWN = b"oe-oci "  # every file that is kept begins with it
 UNFINISHED_NAME = re.compile(r"\.new-[0-9a-f]{16}")
-_UNTAGGED = re.compile(r"lock|locks|indexes|archives|digests")  # what can be there before the tag is
+_UNTAGGED = re.compile(r"lock|locks|indexes|archives|digests|latest")  # what a build that lost its cache may leave
 _SUM = 64
 
 
@@ -61,17 +61,21 @@ def is_tagged(folder: str) -> bool:
 
 def _is_ours(folder: str) -> bool:
     """Whether a folder without our tag holds nothing, or what only we can have put there."""
-    names = set(os.listdir(folder)) - {TAG_NAME}
-    if not names:
-        return TAG_NAME not in os.listdir(folder)
+    found = os.listdir(folder)
+    names = set(found) - {TAG_NAME}
     if "entries" in names:
         # The tag was lost or damaged: where there are layers, these tell.
-        return any(begin(path, len(_OWN)) == _OWN for path in _files(os.path.join(folder, "entries"), depth=2))
-    kept = [path for name in ("indexes", "archives", "digests") for path in _files(os.path.join(folder, name), depth=1)]
+        return any(map(_begins, _files(os.path.join(folder, "entries"), depth=2)))
     known = all(_UNTAGGED.fullmatch(name) or UNFINISHED_NAME.fullmatch(name) for name in names)
     known = known and not os.path.isdir(os.path.join(folder, "lock"))
     known = known and all(re.search("/[0-9a-f]{64}$", path) for path in _files(os.path.join(folder, "locks"), depth=1))
-    return known and all(begin(path, len(_OWN)) == _OWN for path in kept)
+    depths = {"indexes": 1, "archives": 1, "digests": 1, "latest": 2}
+    kept = (path for name, depth in depths.items() for path in _files(os.path.join(folder, name), depth))
+    return known and all(map(_begins, kept)) and bool(names or not found)
+
+
+def _begins(path: str) -> bool:
+    return begin(path, len(_OWN)) == _OWN
 
 
 def _files(folder: str, depth: int) -> Iterator[str]:

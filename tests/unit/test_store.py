@@ -399,6 +399,7 @@ def test_a_cache_whose_tag_is_lost_gets_it_back(store, made, lost):
 
 def test_what_is_remembered_makes_no_folder_somebody_elses(store, made):
     kept.write(f"{store.folder}/indexes/packages-1", b"oe-oci packages 1\n", b"")
+    kept.write(f"{store.folder}/latest/app/one", b"oe-oci latest 2\n", b"")
     Path(store.folder, "lock").touch()
     assert made.put(store) == ""
 
