@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from .base import Base
     from .layer import LayerBlob, Seen
     from .memory import Memory
-    from .packages.installer import Installer
-    from .plan import PlannedLayer
+    from .plan import Installs, PlannedLayer
 
 _ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}
 
@@ -52,7 +51,9 @@ def build(config: Config, options: Options) -> BuildReport:
         writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory)
         with open_inputs(config, options, memory, stage) as (base, inputs):
             layers = [writer.write(planned, inputs.installer) for planned in plan_layers(config, inputs)]
+            tool = dict(inputs.installer.tool) if inputs.installer is not None else {}
         report, image = _assemble(config, base, layers, method)
+        report = report._replace(package_manager=tool)
         _write_layout(layout, image, config)
         archives = _archives(stage, image, config, for_archives, options)
         report = report._replace(archives=archives, archive_compressor=for_archives.identity)
@@ -78,7 +79,7 @@ class _Writer:
         self._cache = open_cache(config, method.identity, memory.digests)
         os.makedirs(folder)
 
-    def write(self, planned: PlannedLayer, installer: Installer | None) -> LayerReport:
+    def write(self, planned: PlannedLayer, installer: Installs | None) -> LayerReport:
         spec, delta = planned.spec, planned.delta
         self._options.status(f"layer {spec.name}")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
@@ -121,6 +122,7 @@ def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Met
         layout=layout_output(config.names).name,
         archives={},
         archive_compressor={},
+        package_manager={},
         notes=config.notes,
     )
     return report, image

@@ -64,6 +64,7 @@ class Preview(NamedTuple):
     base_layers: int
     layers: tuple[LayerPreview, ...]
     outputs: tuple[str, ...]
+    package_manager: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         names = self.config.names
@@ -73,6 +74,8 @@ class Preview(NamedTuple):
             "layers": [layer.to_json() for layer in self.layers],
             "outputs": list(self.outputs),
         }
+        if self.package_manager:
+            value["packageManager"] = self.package_manager
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
         return {**value, "notes": list(self.config.notes)} if self.config.notes else value
@@ -103,6 +106,7 @@ def preview(config: Config, options: Options) -> Preview:
             base_layers=below,
             layers=tuple(layers),
             outputs=tuple(name for output in outputs for name in output if name),
+            package_manager=dict(inputs.installer.tool) if inputs.installer is not None else {},
         )
 
 

@@ -48,7 +48,10 @@ class LayerReport(NamedTuple):
 
 
 class BuildReport(NamedTuple):
-    """A finished image and its outputs, by their names in the deploy folder."""
+    """A finished image and its outputs, by their names in the deploy folder.
+
+    `package_manager` is what installed packages, empty where no layer has any.
+    """
 
     names: Names
     platform: Platform
@@ -62,6 +65,7 @@ class BuildReport(NamedTuple):
     layout: str
     archives: dict[str, ArchiveFacts]
     archive_compressor: dict[str, Any]
+    package_manager: dict[str, str]
     notes: tuple[str, ...]
 
     def to_json(self, *, cache: bool = False) -> dict[str, Any]:
@@ -87,6 +91,8 @@ class BuildReport(NamedTuple):
         }
         if self.archives:
             value["outputs"]["compressor"] = self.archive_compressor
+        if self.package_manager:
+            value["packageManager"] = self.package_manager
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
         return {**value, "notes": list(self.notes)} if self.notes else value

@@ -34,7 +34,7 @@ from .database import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..tree import Lookup, Source
     from .package import Installed
@@ -84,8 +84,8 @@ def files_of(tree: Source, package: Installed) -> tuple[str, ...]:
     Raises:
         InputError: the list is damaged.
     """
-    for stem in (_stem(package), package.name):
-        path = f"{_INFO}/{stem}.list"
+    for start in (_stem(package), package.name):
+        path = f"{_INFO}/{start}.list"
         data = read_file(tree, path)
         if data is not None:
             return relative(lines_of(data), f"/{path}")
@@ -145,10 +145,14 @@ def _marks(tree: Lookup) -> set[tuple[str, str]]:
     return found
 
 
-def _stem(package: Installed) -> str:
+def stem(fields: Mapping[str, str]) -> str:
     """What the names of a package's files in `info` begin with, and what triggers call it."""
-    same = package.fields.get("Multi-Arch") == "same"
-    return f"{package.name}:{package.arch}" if same else package.name
+    same = fields.get("Multi-Arch") == "same"
+    return f"{fields['Package']}:{fields['Architecture']}" if same else fields["Package"]
+
+
+def _stem(package: Installed) -> str:
+    return stem({**package.fields, "Package": package.name, "Architecture": package.arch})
 
 
 # ---- writing
@@ -193,25 +197,25 @@ def _write_singles(writer: Writer, step: Step, gone: set[tuple[str, str]]) -> No
     for added in step.added:
         package = added.package
         foreign = package.arch not in ("all", *step.architectures[:1])
-        stem = f"{_SINGLE}/{package.name}:{package.arch}" if foreign else f"{_SINGLE}/{package.name}"
-        writer.put(stem, paragraph(package.fields.items()))
-        writer.put(stem + _SUMS, _sums(added))
+        path = f"{_SINGLE}/{package.name}:{package.arch}" if foreign else f"{_SINGLE}/{package.name}"
+        writer.put(path, paragraph(package.fields.items()))
+        writer.put(path + _SUMS, _sums(added))
 
 
 def _write_info(writer: Writer, added: Added) -> None:
-    stem = f"{_INFO}/{_stem(added.package)}"
-    writer.put_control(stem, added)
-    writer.put(f"{stem}.list", list_of_files(added.package, added.paths, "\n"))
-    writer.put(stem + _SUMS, _sums(added))
+    start = f"{_INFO}/{_stem(added.package)}"
+    writer.put_control(start, added)
+    writer.put(f"{start}.list", list_of_files(added.package, added.paths, "\n"))
+    writer.put(start + _SUMS, _sums(added))
 
 
 def _take_over(writer: Writer, path: str, package: Installed) -> None:
     """Give a package of `status.d` its files in `info`."""
-    stem = f"{_INFO}/{_stem(package)}"
+    start = f"{_INFO}/{_stem(package)}"
     sums = read_file(writer.lower, path + _SUMS) or b""
     paths = _summed(sums, path + _SUMS)
-    writer.put_missing(f"{stem}.list", list_of_files(package, ("", *paths), "\n"))
-    writer.put_missing(stem + _SUMS, sums)
+    writer.put_missing(f"{start}.list", list_of_files(package, ("", *paths), "\n"))
+    writer.put_missing(start + _SUMS, sums)
 
 
 def _sums(added: Added) -> bytes:
