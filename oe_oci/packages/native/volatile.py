@@ -51,6 +51,14 @@ APT = (
 )
 
 
+RPM = (
+    Volatile("var/lib/rpm/.rpm.lock", REMOVED, "a lock"),
+    Volatile("var/lib/rpm/rpmdb.sqlite-shm", REMOVED, "memory of a database that is open"),
+    Volatile("var/lib/rpm/rpmdb.sqlite-wal", REMOVED, "what a database that is open has not taken in; empty"),
+    Volatile("var/lib/rpm", DATED, "the database is made by the build"),
+)
+
+
 def matcher(table: Sequence[Volatile], action: str) -> Callable[[str], bool]:
     """Whether a path is one of those that a table has an action for."""
     patterns = (one.pattern for one in table if one.action == action)
