@@ -113,6 +113,8 @@ class Dnf:
         self._policy = policy
         self._read = read
         self._program = _find_program()
+        if "$" in place.root:
+            raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint="build in another folder")
         self._check_chroot()
         self.tool = {"name": "dnf", "version": self._version(self._program), "rpm": self._version("rpm")}
         if self.tool["version"].split(".")[0] != "4":
@@ -213,6 +215,8 @@ class Dnf:
     def _write_settings(self) -> None:
         if self._repositories:
             return
+        for folder in ("cache", "log", "state"):
+            os.makedirs(self._path(folder), exist_ok=True)
         weak = int(self._policy.recommends)
         bad = ",".join(sorted(self._policy.bad_recommendations))
         self._write(_SETTINGS.format(weak=weak, bad=bad), "dnf.conf")
