@@ -24,8 +24,9 @@ CHANGED = b"lines = 7\n"  # what somebody made of a configuration file
 EARLY, LATE = EPOCH - 86_400, EPOCH + 86_400
 KINDS = ("ipk", "deb", "rpm")
 
-# What a script of the set leaves, where scripts run.
+# What a script of the set leaves, where scripts run: its first argument, which each tool has words of its own for.
 SCRIPTED = "/var/lib/scripted-ran"
+SCRIPTED_TEXT = {"deb": b"configure\n", "ipk": b"configure\n", "rpm": b"1\n"}
 _SCRIPT = f'#!/bin/sh\necho "${{1:-}}" >"${{D:-$DPKG_ROOT}}{SCRIPTED}"\n'
 
 _PASSWD = b"root:x:0:0:root:/root:/bin/sh\nkiosk:x:1700:1700::/srv/kiosk:/bin/sh\n"
@@ -93,12 +94,14 @@ RIGHTS = Source(
         file("/var/lib/shop/late", b"late\n", mode=0o600, user="shopd", group="shopd", mtime=LATE),
     ],
 )
-# Only root's own can make these; and no format but rpm has capabilities that its usual tool takes.
-NODES = Source(
-    "nodes",
+# Who is only root in a user namespace can not make this.
+NODES = Source("nodes", files=[Node("/dev/kiosk-null", "character device", mode=0o666, device=(1, 3))])
+# rpm 4.18 opens what it makes: at a fifo it waits for ever, at a device that no driver knows it fails.
+SPECIAL = Source(
+    "special",
     files=[
-        Node("/dev/kiosk-null", "character device", mode=0o666, device=(1, 3)),
         Node("/dev/kiosk-disk", "block device", mode=0o660, group="signage", device=(253, 200)),
+        Node("/run/kiosk-fifo", "fifo", mode=0o620, user="kiosk"),
     ],
 )
 PROBE = Source(
@@ -126,7 +129,6 @@ ODD = Source(
         folder("/srv/odd/empty folder"),
         symlink("/srv/odd/nowhere", "../no such/place"),
         symlink("/srv/odd/far", "/".join(["t" * 99] * 3)),
-        Node("/run/odd-fifo", "fifo", mode=0o620),
         # Through a link of another package, which it does not know.
         file("/bin/odd", b"#!/bin/sh\n", mode=0o755),
         file("/lib/odd/module", b"module\n"),
@@ -178,7 +180,7 @@ class Sets(NamedTuple):
 
 def sets() -> Sets:
     lasting = (MERGED, USERS, shell(), LIBRARY)
-    more = (RIGHTS, NODES, PROBE, ODD, *RING, NICE, META, NEW_NAME, CALLER, GHOSTLY, SCRIPT, *RIVALS)
+    more = (RIGHTS, NODES, SPECIAL, PROBE, ODD, *RING, NICE, META, NEW_NAME, CALLER, GHOSTLY, SCRIPT, *RIVALS)
     return Sets((*lasting, EDITOR, PLUG), (*lasting, NEW_EDITOR, NEW_PLUG, PLUG_DATA, THEMES, *more))
 
 
@@ -189,78 +191,99 @@ class Feeds(NamedTuple):
     newer: Path
 
 
-def feeds(kind: str, place: Path, *, capabilities: bool = True) -> Feeds:
+def feeds(kind: str, place: Path) -> Feeds:
     """The set as packages of a kind, in two feeds without an index."""
     made = Feeds(place / "older", place / "newer")
     for found, folder_of in zip(sets(), made):
         if kind == "rpm":
             specs.write(found, folder_of)
         else:
-            sources.write(found, folder_of, kind, NUMBERS, capabilities=capabilities)
+            sources.write(found, folder_of, kind, NUMBERS)
     return made
+
+
+def file_name(source: Source, kind: str) -> str:
+    """The usual name of a package's file."""
+    if kind == "rpm":
+        return specs.file_name(source)
+    version = source.version.partition(":")[2] or source.version
+    return f"{source.name}_{version}_{sources.architecture(source.arch, kind)}.{kind}"
 
 
 # ---- the images
 
 
-_BASE = f"""\
-OCI_LAYERS = "\\
-    links:packages:usr-merged,accounts \\
-    system:packages:shell,libstdc++6,editor,plug \\
-    edited:host:editor.conf:/etc/editor/ \\
-"
-SOURCE_DATE_EPOCH = "{EPOCH}"
-"""
-_APP = f"""\
-OCI_BASE_IMAGE = "../base/deploy/base-latest-oci"
-OCI_LAYERS = "\\
-    rights:packages:rights,nodes,net-probe \\
-    more:packages:odd,meta,caller,ghostly,scripted \\
-    upgrades:packages:editor-themes,plug-data \\
-"
-OCI_IMAGE_ACCOUNTS = "{ACCOUNTS}"
-SOURCE_DATE_EPOCH = "{EPOCH}"
-"""
-# By layer, what comes there that is not there yet; and what is upgraded.
-LAYERS = {
-    "links": {"usr-merged", "accounts"},
-    "system": {"shell", "libstdc++6", "editor", "plug"},
-    "rights": {"rights", "nodes", "net-probe"},
-    "more": {"odd", "meta", "ring-a", "ring-b", "nice", "caller", "new-name", "ghostly", "scripted"},
-    "upgrades": {"editor-themes", "editor", "plug-data", "plug"},
+# By image and layer, what is asked for there.
+_ASKED = {
+    "base": {"links": ("usr-merged", "accounts"), "system": ("shell", "libstdc++6", "editor", "plug")},
+    "app": {
+        "rights": ("rights", "nodes", "special", "net-probe"),
+        "more": ("odd", "meta", "caller", "ghostly", "scripted"),
+        "upgrades": ("editor-themes", "plug-data"),
+    },
 }
+# What comes with that.
+_BROUGHT = {
+    "more": ("ring-a", "ring-b", "nice", "new-name"),
+    "upgrades": ("editor", "plug"),
+}
+_MORE = {"base": "edited:host:editor.conf:/etc/editor/", "app": ""}
+_LINES = {"base": "", "app": f'OCI_BASE_IMAGE = "../base/deploy/base-latest-oci"\nOCI_IMAGE_ACCOUNTS = "{ACCOUNTS}"'}
 
 
-def write_configurations(place: Path, *lines: str) -> tuple[Path, Path]:
-    """The configurations of the two images, each in a folder with its name, with some more lines."""
-    paths = []
-    for name, text in (("base", _BASE), ("app", _APP)):
-        (place / name).mkdir(parents=True)
-        paths.append(place / name / f"{name}.conf")
-        paths[-1].write_text("\n".join([text, *lines, ""]), encoding="utf-8")
-    (place / "base/editor.conf").write_bytes(CHANGED)
-    return paths[0], paths[1]
+class Images:
+    """Two images of the set, one on the other, less the packages that somebody's tool can not install."""
 
+    def __init__(self, *without: str) -> None:
+        self._without = without
 
-def expected(beside: str) -> sources.Tree:
-    """The tree that both make, by the descriptions alone; `beside` is put after a new configuration file's name."""
-    older, newer = sets()
-    tree = sources.Tree(NUMBERS, beside)
-    for source in older:
-        tree.install(source)
-    tree.put(_EDITED._replace(data=CHANGED, config=False))
-    installed = {name for names in LAYERS.values() for name in names}
-    for source in newer:
-        if source.name in installed and source not in older:
+    def layers(self) -> dict[str, set[str]]:
+        """The packages that come with each layer, new ones and upgrades."""
+        return {
+            layer: {*names, *_BROUGHT.get(layer, ())}.difference(self._without)
+            for layers in _ASKED.values()
+            for layer, names in layers.items()
+        }
+
+    def write_configurations(self, place: Path, *lines: str) -> list[Path]:
+        """Their configurations, each in a folder of its own, with some more lines."""
+        paths = []
+        for name, layers in _ASKED.items():
+            asked = {
+                layer: ",".join(one for one in names if one not in self._without) for layer, names in layers.items()
+            }
+            words = [*(f"{layer}:packages:{names}" for layer, names in asked.items()), _MORE[name]]
+            path = place / name / f"{name}.conf"
+            path.parent.mkdir(parents=True)
+            head = (f'OCI_LAYERS = "{" ".join(words)}"', f'SOURCE_DATE_EPOCH = "{EPOCH}"', _LINES[name])
+            path.write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
+            paths.append(path)
+        (place / "base/editor.conf").write_bytes(CHANGED)
+        return paths
+
+    def expected(self, beside: str) -> sources.Tree:
+        """The tree that both make, by the descriptions alone.
+
+        `beside` is put after a new configuration file's name where somebody changed what is there.
+        """
+        older, newer = sets()
+        tree = sources.Tree(NUMBERS, beside)
+        for source in older:
             tree.install(source)
-    return tree
+        tree.put(_EDITED._replace(data=CHANGED, config=False))
+        for source in newer:
+            if source.name in self.names() and source not in older:
+                tree.install(source)
+        return tree
 
+    def versions(self, kind: str) -> dict[str, tuple[str, str]]:
+        """What a tool is to say of the second one: versions and architectures by name."""
+        return {
+            source.name: (source.version, sources.architecture(source.arch, kind))
+            for source in sets().newer
+            if source.name in self.names()
+        }
 
-def versions(kind: str) -> dict[str, tuple[str, str]]:
-    """What a tool is to answer: versions and architectures by name."""
-    installed = {name for names in LAYERS.values() for name in names}
-    return {
-        source.name: (source.version, sources.architecture(source.arch, kind))
-        for source in sets().newer
-        if source.name in installed
-    }
+    def names(self) -> set[str]:
+        """All packages that are installed in the end."""
+        return set().union(*self.layers().values())

@@ -11,7 +11,7 @@ What no format or not every one can say is left out or written in its own words:
 - A ghost is a file that only rpm's database knows: the others have nothing.
 - `takes_from`: files move here from older versions of a package that stays. rpm settles that by the versions alone.
 - `stands_for`: the package goes by another's name too, and takes its place. With rpm that is Obsoletes.
-- The real dpkg takes no extended headers in a tar, so no capabilities: `capabilities=False` leaves them out.
+- The real dpkg refuses a package with extended headers in its tar, as capabilities need them.
 
 Must not use the product: its installers are tested against what this makes.
 """
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from . import compare
     from .layouts import Member
 
 EPOCH = 1_700_000_000
@@ -113,25 +112,19 @@ def architecture(arch: str, kind: str) -> str:
 # ---- .deb and .ipk
 
 
-def write(
-    sources: Iterable[Source], place: Path, kind: str, numbers: Mapping[str, int], *, capabilities: bool = True
-) -> dict[str, Path]:
+def write(sources: Iterable[Source], place: Path, kind: str, numbers: Mapping[str, int]) -> dict[str, Path]:
     """Packages in a folder without an index; their files by name."""
     found = list(sources)
     owners = {node.path: source.name for source in found for node in source.files}
-    made = [made_of(source, kind, numbers, owners, capabilities=capabilities) for source in found]
+    made = [made_of(source, kind, numbers, owners) for source in found]
     packages.write_feed(place, made, index="")
     return {one.fields["Package"]: place / one.name for one in made}
 
 
-def made_of(
-    source: Source, kind: str, numbers: Mapping[str, int], owners: Mapping[str, str], *, capabilities: bool = True
-) -> packages.Made:
+def made_of(source: Source, kind: str, numbers: Mapping[str, int], owners: Mapping[str, str]) -> packages.Made:
     """A source as a package of a kind; `owners` are the packages that ship the paths relations name."""
     nodes = [node for node in source.files if not node.ghost]
-    if not capabilities:
-        nodes = [node._replace(capabilities="") for node in nodes]
-    # The format of GNU has no extended headers, which the real dpkg refuses.
+    # The format of GNU has no extended headers.
     plain = not any(node.capabilities for node in nodes)
     config = "".join(f"{node.path}\n" for node in nodes if node.config)
     return packages.package(
@@ -249,11 +242,3 @@ class Tree(merge.Root):
 
 def _digest(node: Node) -> str:
     return hashlib.sha256(node.data).hexdigest()
-
-
-def listing(sources: Iterable[Source], numbers: Mapping[str, int]) -> compare.Listing:
-    """What packages make of an empty root."""
-    tree = Tree(numbers, "")
-    for source in sources:
-        tree.install(source)
-    return tree.listing()
