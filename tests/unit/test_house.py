@@ -32,10 +32,11 @@ GROUPS = {
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.alternatives packages.place packages.owners packages.installer packages.recall "
-    "packages.native packages.native.volatile packages.native.manager packages.native.root "
-    "packages.native.catalog packages.native.apt packages.native.dnfplugin packages.native.repository "
-    "packages.native.dnf packages.native.installer plan inputs",
+    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
+    "packages.rpm.entered packages.rpm.database packages.alternatives packages.place packages.owners "
+    "packages.installer packages.recall packages.native packages.native.volatile packages.native.manager "
+    "packages.native.root packages.native.catalog packages.native.apt packages.native.dnfplugin "
+    "packages.native.repository packages.native.dnf packages.native.installer plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "locking store survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
