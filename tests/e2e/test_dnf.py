@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support import rpms, tools
-from support.rpms import STRING, STRINGS, file, folder, package
+from support.rpms import STRING, STRINGS, file, package
 
-from oe_oci.errors import ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.world import Policy
@@ -58,7 +57,7 @@ class Host(NamedTuple):
             path.mkdir(parents=True, exist_ok=True)
         place = Place(str(self.root), str(scratch))
         chosen = Policy("rpm", "amd64", **policy)  # type: ignore[arg-type]
-        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen, lambda _tree: ())
+        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen)
 
     def choose(self, *names: str, **options: object) -> list[str]:
         return shown(self.dnf(**options).resolve(Request("app", names, (), 0)))  # type: ignore[arg-type]
@@ -148,7 +147,9 @@ def test_a_scriptlet_that_fails_is_told_of(host, tags, reason):
 
 def test_scriptlets_know_nothing_of_this_machine(host):
     names = ("HOME", "TMPDIR", "PATH", "USER", "LANG", "D")
-    text = "f = io.open('/env', 'w') " + " ".join(f"f:write('{n}=' .. (os.getenv('{n}') or '-') .. '\\n')" for n in names)
+    text = "f = io.open('/env', 'w') " + " ".join(
+        f"f:write('{n}=' .. (os.getenv('{n}') or '-') .. '\\n')" for n in names
+    )
     host.offer(package("app", tags=script(POSTIN, text + " f:close()")))
     _, outcome = host.install("app")
     assert outcome.done

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ...tree import Source
-    from ..archive import Contents
+    from ..contents import Contents
     from ..package import Installed, Package
     from .catalog import DebianCatalog
     from .manager import Place, Request

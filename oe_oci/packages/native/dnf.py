@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 from ...content import Literal
 from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import FILE, Entry, Overlay, encode
+from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, encode
+from ..rpm import database
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
 from .volatile import COMMON, RPM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ...tree import Source, Tree
-    from ..archive import Contents
+    from ...tree import Source
+    from ..contents import Contents
     from ..package import Installed
     from ..world import Policy
     from .manager import Place, Request
 
-DATABASE = "var/lib/rpm"
 _PROGRAMS = ("dnf4", "dnf-3", "dnf")  # `dnf` alone may be version 5
 # Which scriptlets write to where there is no other; an image has one of its own when it runs.
 _NULL = "dev/null"
@@ -74,7 +74,7 @@ _FOLDERS = tuple(
 _MACROS = {
     "_db_backend": "sqlite",
     "_pkgverify_level": "digest",
-    "_transaction_color": "7",
+    "_transaction_color": "0",
     "_install_langs": "all",
     "_excludedocs": "0",
     "_netsharedpath": "%{nil}",
@@ -91,27 +91,18 @@ _FAILED_TEST = re.compile(r".*(?:install of|attempted installs of|package) (.+?)
 class Dnf:
     """dnf and rpm in the place `place`.
 
-    `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first. `read` reads
-    the database of a tree.
+    `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first.
     """
 
-    databases = (f"{DATABASE}/",)
+    databases = tuple(f"{root}/" for root in database.ROOTS)
     volatile = (*COMMON, *RPM)
     not_run = ()
 
-    def __init__(
-        self,
-        place: Place,
-        feeds: Sequence[str],
-        archs: Sequence[str],
-        policy: Policy,
-        read: Callable[[Source], Sequence[Installed]],
-    ) -> None:
+    def __init__(self, place: Place, feeds: Sequence[str], archs: Sequence[str], policy: Policy) -> None:
         self._place = place
         self._feeds = feeds
         self._archs = archs
         self._policy = policy
-        self._read = read
         self._program = _find_program()
         if "$" in place.root:
             raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint="build in another folder")
@@ -121,11 +112,13 @@ class Dnf:
             raise ToolError(
                 f"{self._program} is version {self.tool['version']}", hint=f"install dnf 4 beside it, or {BUILTIN}"
             )
-        self._repositories = ""  # as configured, once there are
+        self._places: list[tuple[int, str]] = []  # of the repositories, with the numbers of their feeds
+        self._database = database.ROOTS[0]
 
     # ---- the tree
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
+        self._database = database.folder(tree)
         upper = Overlay(tree)
         if upper.entry(_NULL) is None:
             null = Entry(FILE, 0o666, mtime=request.epoch, content=Literal(b""))
@@ -133,22 +126,33 @@ class Dnf:
         return {**tree.entries, **upper.entries}
 
     def installed(self, tree: Source) -> Sequence[Installed]:
-        return self._read(tree)
+        return database.read(tree)
 
     def finish(
         self, found: Mapping[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]
     ) -> Mapping[str, Entry]:
         entries = dict(found)
-        shipped = {member.path for contents in held for member in contents.members}
-        if _NULL not in shipped and _NULL not in tree:
-            entries.pop(_NULL, None)
-        for path in _MADE:
-            if path not in tree and path not in shipped and not any(each.startswith(f"{path}/") for each in entries):
-                entries.pop(path, None)
+        self._leave_out(entries, tree, held)
         for path, entry in found.items():
             if path in entries and entry.xattrs and entry is not tree.entries.get(path):
                 entries[path] = entry._replace(xattrs=tuple(map(_without_namespace, entry.xattrs)))
+        written = database.normalized(tree, Tree(entries), request.epoch)
+        for path in written.directories:
+            entries[path] = Entry(DIRECTORY, 0o755, mtime=request.epoch)
+        for path, (data, mode) in written.files.items():
+            entries[path] = Entry(FILE, mode, mtime=request.epoch, size=len(data), content=Literal(data))
+        for path in written.removed:
+            entries.pop(path, None)
         return entries
+
+    def _leave_out(self, entries: dict[str, Entry], tree: Tree, held: Sequence[Contents]) -> None:
+        """Take out what is there for dnf and for scriptlets, and is no package's."""
+        kept = {*tree.entries, *(member.path for contents in held for member in contents.members)}
+        if _NULL not in kept:
+            entries.pop(_NULL, None)
+        for path in _MADE:
+            if path not in kept and not any(each.startswith(f"{path}/") for each in entries):
+                entries.pop(path, None)
 
     # ---- the tools
 
@@ -213,42 +217,37 @@ class Dnf:
     # ---- settings
 
     def _write_settings(self) -> None:
-        if self._repositories:
-            return
         for folder in ("cache", "log", "state"):
             os.makedirs(self._path(folder), exist_ok=True)
         weak = int(self._policy.recommends)
         bad = ",".join(sorted(self._policy.bad_recommendations))
         self._write(_SETTINGS.format(weak=weak, bad=bad), "dnf.conf")
-        self._write(dnfplugin.PLUGIN, "plugins", "oe_oci.py")
         settings = {
-            "macros": {"_dbpath": f"/{DATABASE}", **_MACROS},
+            "macros": {"_dbpath": f"/{self._database}", **_MACROS},
             "arch": _preferences(self._archs),
             "exclude": sorted(self._policy.exclude),
         }
         self._write(json.dumps(settings), "plugins", dnfplugin.SETTINGS)
-        self._repositories = repository.configured([self._metadata(one) for one in self._listed()])
-        self._write(self._repositories, "repos", "feeds.repo")
+        self._write(dnfplugin.PLUGIN, "plugins", "oe_oci.py")
+        if not self._places:
+            found = repository.repositories(self._feeds)
+            self._places = [(one.feed, self._metadata(number, one)) for number, one in enumerate(found)]
+        self._write(repository.configured(self._places), "repos", "feeds.repo")
 
-    def _listed(self) -> Iterable[tuple[int, repository.Repository]]:
-        return enumerate(repository.repositories(self._feeds))
-
-    def _metadata(self, numbered: tuple[int, repository.Repository]) -> tuple[int, str]:
-        """The number of a repository's feed, and the folder with its metadata, which is made where there is none."""
-        number, one = numbered
-        if not one.loose:
-            return one.feed, one.folder
+    def _metadata(self, number: int, found: repository.Repository) -> str:
+        """The folder that has the metadata of a repository, which is made where there is none."""
+        if not found.loose:
+            return found.folder
         folder = self._path("metadata", str(number))
         listing = os.path.join("metadata", f"{number}.list")
-        self._write("".join(f"{name}\n" for name in one.loose), listing)
+        self._write("".join(f"{name}\n" for name in found.loose), listing)
         os.makedirs(folder, exist_ok=True)
-        repository.place_packages(one, folder)
-        argv = repository.making(one, folder, self._path(listing))
-        done = run(argv)
+        repository.place_packages(found, folder)
+        done = run(repository.making(found, folder, self._path(listing)))
         if done.status:
             said = "\n  ".join(last_lines(done.errors))
-            raise ToolError(f"createrepo_c can not make an index of {one.folder}", hint=said)
-        return one.feed, folder
+            raise ToolError(f"createrepo_c can not make an index of {found.folder}", hint=said)
+        return folder
 
     # ---- what may be run
 

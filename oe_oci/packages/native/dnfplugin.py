@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SETTINGS, PLAN, TOLD = "settings.json", "plan.json", "told"
 _EVENT = "@"  # begins a line of the plugin's own among those of rpm
+_RPM = "rpm"
 
 # Runs in dnf's interpreter. Files are opened before rpm changes the root.
 PLUGIN = f"""\
@@ -132,8 +133,9 @@ _TOLD = re.compile(r"(?:Error in|Non-fatal) (\S+) scriptlet (?:failure )?in rpm 
 
 
 def failures(text: str) -> list[Failure]:
-    """What went wrong in a transaction, by what the plugin and rpm wrote of it."""
-    found: list[tuple[str, str, str]] = []
+    """What went wrong in a transaction, by what the plugin and rpm wrote of it; what rpm tells first, as it says why."""
+    by_rpm: list[tuple[str, str, str]] = []
+    by_dnf: list[tuple[str, str, str]] = []
     said: dict[str, list[str]] = {}
     package = ""
     for kind, line in _lines(text):
@@ -143,19 +145,25 @@ def failures(text: str) -> list[Failure]:
         said.setdefault(package, []).append(line)
         name, reason = _reason(kind, line)
         if reason:
-            found.append((name or package, reason, package))
-    return [Failure(name, reason, tuple(said[package])) for name, reason, package in found]
+            (by_rpm if kind == _RPM else by_dnf).append((name or package, reason, package))
+    return [Failure(name, reason, tuple(said[package])) for name, reason, package in (*by_rpm, *by_dnf)]
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
-        try:
-            kind, words = json.loads(line[1:]) if line.startswith(_EVENT) else ("rpm", line)
-        except ValueError:
-            kind, words = "rpm", line
-        for each in [words] if kind == "package" else str(words).splitlines():
+        kind, words = _event(line) or (_RPM, line)
+        for each in words.splitlines():
             if each.strip():
-                yield str(kind), str(each).rstrip()
+                yield kind, each.rstrip()
+
+
+def _event(line: str) -> tuple[str, str] | None:
+    """What the plugin tells with a line; None of one that is rpm's."""
+    try:
+        kind, words = json.loads(line[1:]) if line.startswith(_EVENT) else ("", None)
+    except (ValueError, TypeError):
+        return None
+    return (kind, words) if isinstance(kind, str) and isinstance(words, str) else None
 
 
 def _reason(kind: str, line: str) -> tuple[str, str]:
@@ -163,7 +171,7 @@ def _reason(kind: str, line: str) -> tuple[str, str]:
     if kind == "error":
         told = _TOLD.fullmatch(line)
         return (told[2], f"its {told[1]} scriptlet failed") if told else ("", line)
-    if kind != "rpm":
+    if kind != _RPM:
         return "", ""
     match = _SCRIPTLET.fullmatch(line)
     if match:

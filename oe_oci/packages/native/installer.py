@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ...config import Config, PackagesLayer
     from ...tree import Entry
-    from ..archive import Contents
+    from ..contents import Contents
     from ..package import Installed, Package
     from .catalog import Asked, Catalog
     from .manager import Manager, Outcome, Planned

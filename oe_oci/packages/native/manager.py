@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...tree import Entry, Source, Tree
-    from ..archive import Contents
+    from ..contents import Contents
     from ..package import Installed
     from .volatile import Volatile
 

@@ -64,6 +64,11 @@ def files_of(tree: Source, package: Installed) -> tuple[str, ...]:  # noqa: ARG0
     return relative(there, header.where)
 
 
+def folder(tree: Lookup) -> str:
+    """Where the tree's database lies, or will."""
+    return _found(tree)[0]
+
+
 def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
     root, name = _found(tree)
     path = f"{root}/{name}"
