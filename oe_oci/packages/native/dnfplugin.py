@@ -133,7 +133,7 @@ _TOLD = re.compile(r"(?:Error in|Non-fatal) (\S+) scriptlet (?:failure )?in rpm 
 
 
 def failures(text: str) -> list[Failure]:
-    """What went wrong in a transaction, by what the plugin and rpm wrote of it; first what rpm tells, which says why."""
+    """What went wrong in a transaction, by what the plugin and rpm wrote; first what rpm tells, which says why."""
     by_rpm: list[tuple[str, str, str]] = []
     by_dnf: list[tuple[str, str, str]] = []
     said: dict[str, list[str]] = {}
