@@ -30,6 +30,7 @@ error: lua script failed: [string "%pretrans(app-1.0-1.noarch)"]:1: no luck
 """
 OWNER = """\
 @["package", "app"]
+error: failed to open /etc/passwd for id/name lookup: No such file or directory
 warning: user web does not exist - using root
 """
 DEVICE = """\

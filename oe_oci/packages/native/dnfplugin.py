@@ -127,7 +127,8 @@ _SCRIPTLET = re.compile(r"(?:warning|error): (%\w+)\((.+)-[^-]+-[^-]+\) scriptle
 _LUA = re.compile(r'error: lua script failed: \[string "(%\w+)\((.+)-[^-]+-[^-]+\)"\](.*)')
 _OWNER = re.compile(r"warning: (user|group) (.*) does not exist - using root")
 _UNPACK = re.compile(r"error: unpacking of archive failed(?: on file ([^;]*)\S*)?: (?:cpio: )?(.*)")
-_OTHER = re.compile(r"error: (.*)")
+# rpm 4.19 says so of an image without accounts; the owner that it then does not know is told too.
+_OTHER = re.compile(r"error: (?!failed to open \S+ for id/name lookup)(.*)")
 # How dnf calls them, for what rpm says nothing of.
 _TOLD = re.compile(r"(?:Error in|Non-fatal) (\S+) scriptlet (?:failure )?in rpm package (\S+)")
 
