@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEB, IPK = "deb", "ipk"
+DEB, IPK, RPM = "deb", "ipk", "rpm"
 
 
 class Package(NamedTuple):

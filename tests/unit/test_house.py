@@ -27,9 +27,10 @@ GROUPS = {
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
     "packages of feeds": "packages packages.package packages.rpm packages.rpm.tags packages.rpm.header "
-    "packages.control packages.version packages.relation packages.index "
+    "packages.rpm.relation packages.rpm.primary packages.rpm.repomd packages.rpm.pool packages.rpm.head "
+    "packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
-    "packages.explain packages.resolve",
+    "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
     "packages.opkg packages.alternatives packages.place packages.owners packages.installer packages.recall plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
