@@ -13,6 +13,7 @@ import pytest
 from support import rpms, tools
 from support.rpms import STRING, STRINGS, file, package
 
+from oe_oci.config import Accounts
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.world import Policy
@@ -57,7 +58,7 @@ class Host(NamedTuple):
             path.mkdir(parents=True, exist_ok=True)
         place = Place(str(self.root), str(scratch))
         chosen = Policy("rpm", "amd64", **policy)  # type: ignore[arg-type]
-        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen)
+        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen, Accounts())
 
     def choose(self, *names: str, **options: object) -> list[str]:
         return shown(self.dnf(**options).resolve(Request("app", names, (), 0)))  # type: ignore[arg-type]
@@ -253,14 +254,6 @@ def test_files_that_clash_are_told_of(host):
     assert not outcome.done
     assert outcome.failed in ("app", "lib")
     assert "file /usr/share/file conflicts between attempted installs of" in outcome.reason
-
-
-def test_owners_that_the_image_does_not_know_are_an_error(host):
-    """rpm would take root, and drop the bits that give its rights."""
-    host.offer(package("app", given=[file("/usr/bin/app", mode=0o4755, user="web", group="web")]))
-    _, outcome = host.install("app")
-    assert outcome.failed == "app"
-    assert outcome.reason.startswith("the image has no user 'web'")
 
 
 def test_owners_are_those_of_the_image(host):

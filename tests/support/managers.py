@@ -42,6 +42,7 @@ MANAGERS = {
     "ipk builtin": Manager("ipk", "builtin", "builtin"),
     # dpkg refuses a package with extended headers in its tar.
     "apt": Manager("deb", "native", "apt", ("apt-get", "dpkg", "dpkg-deb"), attributes=False),
+    "dnf": Manager("rpm", "native", "dnf", ("dnf", "rpm", "rpmbuild", "createrepo_c"), runs=True),
 }
 
 

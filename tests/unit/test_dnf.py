@@ -7,7 +7,7 @@ import pytest
 
 from oe_oci.errors import ToolError
 from oe_oci.packages.native import dnf
-from oe_oci.packages.native.dnfplugin import Failure, Item, failures, read_plan
+from oe_oci.packages.native.dnfplugin import Failure, Item, failures, read_plan, unknown_owners
 from oe_oci.packages.native.repository import Repository, configured, repositories
 
 # Of runs of dnf 4.14 and rpm 4.18, as the plugin wrote them.
@@ -53,7 +53,6 @@ warning: /etc/app.conf created as /etc/app.conf.rpmnew
         (POST, "app", "its %post scriptlet failed: exit status 3"),
         (TRIGGER, "my-app", "its %transfiletriggerin scriptlet failed: signal 9"),
         (LUA, "app", "its %pretrans scriptlet failed: 1: no luck"),
-        (OWNER, "app", "the image has no user 'web', whom files of the package belong to"),
         (DEVICE, "dev", "/dev/null can not be made: mknod failed - Operation not permitted"),
         (OLDER, "app", "its POSTIN scriptlet failed"),
     ],
@@ -73,6 +72,11 @@ def test_all_that_was_said_of_the_package_is_kept():
             "hello from app",
         ),
     )
+
+
+def test_owners_that_rpm_does_not_know_are_read():
+    assert unknown_owners(OWNER) == [("app", "user", "web")]
+    assert failures(OWNER) == unknown_owners(POST) == []
 
 
 def test_what_went_well_is_no_failure():

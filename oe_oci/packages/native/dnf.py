@@ -14,10 +14,11 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from ...accounts import read_names
 from ...content import Literal
 from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, encode
+from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, encode, resolve
 from ..rpm import database
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
@@ -27,6 +28,7 @@ from .volatile import COMMON, RPM
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ...config import Accounts
     from ...tree import Source
     from ..contents import Contents
     from ..package import Installed
@@ -91,18 +93,22 @@ _FAILED_TEST = re.compile(r".*(?:install of|attempted installs of|package) (.+?)
 class Dnf:
     """dnf and rpm in the place `place`.
 
-    `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first.
+    `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first. `accounts` are
+    those that the image gets beside those of its files.
     """
 
     databases = tuple(f"{root}/" for root in database.ROOTS)
     volatile = (*COMMON, *RPM)
     not_run = ()
 
-    def __init__(self, place: Place, feeds: Sequence[str], archs: Sequence[str], policy: Policy) -> None:
+    def __init__(
+        self, place: Place, feeds: Sequence[str], archs: Sequence[str], policy: Policy, accounts: Accounts
+    ) -> None:
         self._place = place
         self._feeds = feeds
         self._archs = archs
         self._policy = policy
+        self._accounts = accounts
         self._program = _find_program()
         if "$" in place.root:
             raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint="build in another folder")
@@ -114,6 +120,7 @@ class Dnf:
             )
         self._places: list[tuple[int, str]] = []  # of the repositories, with the numbers of their feeds
         self._database = database.ROOTS[0]
+        self._unknown: list[tuple[str, str, str]] = []  # whom rpm did not know in the last installation
 
     # ---- the tree
 
@@ -136,6 +143,7 @@ class Dnf:
         for path, entry in found.items():
             if path in entries and entry.xattrs and entry is not tree.entries.get(path):
                 entries[path] = entry._replace(xattrs=tuple(map(_without_namespace, entry.xattrs)))
+        self._own(entries, request, held)
         written = database.normalized(tree, Tree(entries), request.epoch)
         for path in written.directories:
             entries[path] = Entry(DIRECTORY, 0o755, mtime=request.epoch)
@@ -154,6 +162,28 @@ class Dnf:
             if path not in kept and not any(each.startswith(f"{path}/") for each in entries):
                 entries.pop(path, None)
 
+    def _own(self, entries: dict[str, Entry], request: Request, held: Sequence[Contents]) -> None:
+        """Give back the bits that rpm drops where it does not know an owner.
+
+        Raises:
+            ToolError: neither does the image.
+        """
+        if not self._unknown:
+            return
+        tree = Tree(entries)
+        known = read_names(tree, self._accounts)
+        for package, kind, name in self._unknown:
+            if name not in (known.users if kind == "user" else known.groups):
+                raise ToolError(
+                    f"layer '{request.layer}': dnf: {package}: the image has no {kind} '{name}', whom its files belong to",
+                    hint="declare it in OCI_IMAGE_ACCOUNTS, or have the package that makes it in a layer below",
+                )
+        names = {name for _, _, name in self._unknown}
+        for member in (member for contents in held for member in contents.members):
+            path = resolve(tree, member.path).path if {member.user, member.group} & names else ""
+            if path in entries and entries[path].kind == FILE == member.entry.kind:
+                entries[path] = entries[path]._replace(mode=member.entry.mode)
+
     # ---- the tools
 
     def resolve(self, request: Request) -> Sequence[Planned]:
@@ -170,7 +200,9 @@ class Dnf:
 
     def install(self, request: Request) -> Outcome:
         status, said = self._run(request, "--assumeyes")
-        failed = dnfplugin.failures(self._told(dnfplugin.TOLD))
+        told = self._told(dnfplugin.TOLD)
+        self._unknown = dnfplugin.unknown_owners(told)
+        failed = dnfplugin.failures(told)
         if failed:
             package, reason, lines = failed[0]
             return Outcome(False, last_lines("\n".join(lines)), package, f"{reason}; {BUILTIN}")

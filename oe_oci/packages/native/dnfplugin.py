@@ -150,6 +150,18 @@ def failures(text: str) -> list[Failure]:
     return [Failure(name, reason, tuple(said[package])) for name, reason, package in (*by_rpm, *by_dnf)]
 
 
+def unknown_owners(text: str) -> list[tuple[str, str, str]]:
+    """For whom rpm took root: a package, `user` or `group`, and the name."""
+    found, package = [], ""
+    for kind, line in _lines(text):
+        if kind == "package":
+            package = line
+        match = _OWNER.fullmatch(line) if kind == _RPM else None
+        if match:
+            found.append((package, match[1], match[2]))
+    return found
+
+
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         kind, words = _event(line) or (_RPM, line)
@@ -180,9 +192,6 @@ def _reason(kind: str, line: str) -> tuple[str, str]:
     match = _LUA.fullmatch(line)
     if match:
         return match[2], f"its {match[1]} scriptlet failed: {match[3].lstrip(':')}"
-    match = _OWNER.fullmatch(line)
-    if match:
-        return "", f"the image has no {match[1]} '{match[2]}', whom files of the package belong to"
     match = _UNPACK.fullmatch(line)
     if match:
         return "", f"{match[1] or 'its files'} can not be made: {match[2]}"
