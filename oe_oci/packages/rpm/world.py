@@ -7,7 +7,7 @@ Must not choose.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..package import Installed, Package
 from ..world import KEPT, REBUILT, Barred, Need, advice
@@ -20,32 +20,27 @@ if TYPE_CHECKING:
     from ..relation import Relation as AnyRelation
     from ..world import Candidate, Policy
     from .feed import Feeds
-    from .header import Header
 
 
 _SYSTEM = 1  # libsolv's number of what stands for rpm itself
 
 
-class Below(NamedTuple):
-    """A package that is installed, with its header."""
-
-    package: Installed
-    header: Header
-
-
 class World:
-    """The packages that are installed and those that are offered. Of the worlds of some feeds the last one counts."""
+    """The packages that are installed, by their headers, and those that are offered.
 
-    def __init__(self, feeds: Feeds, installed: Sequence[Below], policy: Policy) -> None:
+    Of the worlds of some feeds only the one made last can be asked.
+    """
+
+    def __init__(self, feeds: Feeds, installed: Sequence[Installed], policy: Policy) -> None:
         self.policy = policy
         self.pool = feeds.pool
         self._feeds = feeds
         self._candidates: dict[int, Candidate] = {}
         self._numbers: dict[int, int] = {}  # of the candidates, by their ids in memory
-        texts = [metadata(one.header) for one in installed]
+        self.installed = tuple(installed)
+        texts = [metadata(one.header) for one in installed if one.header is not None]
         for solvable, one in zip(self.pool.install(texts, "the database of rpm"), installed):
-            self._enter(solvable, one.package)
-        self.installed = tuple(one.package for one in installed)
+            self._enter(solvable, one)
         self._barred = set(self._find_barred())
         feeds.arrange(self._barred)
         self._providing: dict[int, tuple[Candidate, ...]] = {}
