@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _INDEPENDENT = {DEB: ("all",), IPK: ("all", "any", "noarch")}
 _SUFFIXES = {f".{DEB}", f".{IPK}", f".{RPM}"}
+_RPM = re.compile(r"(?s).*(?<!\.src)(?<!\.nosrc)\.rpm")  # of sources there is nothing to install
 _THREADS = 4
 _ANEW = "make the index anew"
 
@@ -340,7 +341,7 @@ def _rpms(feed: _Feed) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {folder: list(names) for folder, names in feed.loose.items()}
     for folder, name in files:
         found.setdefault(folder, []).append(name)
-    rpms = {folder: [name for name in names if name.endswith(f".{RPM}")] for folder, names in found.items()}
+    rpms = {folder: [name for name in names if _RPM.fullmatch(name)] for folder, names in found.items()}
     return {folder: names for folder, names in rpms.items() if names}
 
 

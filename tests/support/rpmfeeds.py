@@ -15,7 +15,7 @@ from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.index import Remembered
 from oe_oci.packages.package import Installed
 from oe_oci.packages.rpm.header import Header
-from oe_oci.packages.rpm.world import Below, World
+from oe_oci.packages.rpm.world import World
 from oe_oci.packages.world import Policy
 
 if TYPE_CHECKING:
@@ -223,10 +223,9 @@ def remembered(folder: Path, began: int) -> Remembered:
     return Remembered(str(folder), Digests(str(folder / "digests"), began=began))
 
 
-def below(*texts: str) -> list[Below]:
+def below(*texts: str) -> list[Installed]:
     """Packages that are installed."""
-    found = map(facts, texts)
-    return [Below(Installed(one.name, one.evr, one.arch, {}), header(one)) for one in found]
+    return [Installed(one.name, one.evr, one.arch, {}, header=header(one)) for one in map(facts, texts)]
 
 
 def world(feeds, *installed: str, recommends: bool = True, exclude: Collection[str] = (), bad: Collection[str] = ()):

@@ -174,10 +174,9 @@ class Dnf:
         known = read_names(tree, self._accounts)
         for package, kind, name in self._unknown:
             if name not in (known.users if kind == "user" else known.groups):
-                raise ToolError(
-                    f"layer '{request.layer}': dnf: {package}: the image has no {kind} '{name}', whom its files belong to",
-                    hint="declare it in OCI_IMAGE_ACCOUNTS, or have the package that makes it in a layer below",
-                )
+                message = f"{package}: the image has no {kind} '{name}', whom its files belong to"
+                hint = "declare it in OCI_IMAGE_ACCOUNTS, or have the package that makes it in a layer below"
+                raise ToolError(f"layer '{request.layer}': dnf: {message}", hint=hint)
         names = {name for _, _, name in self._unknown}
         for member in (member for contents in held for member in contents.members):
             path = resolve(tree, member.path).path if {member.user, member.group} & names else ""

@@ -18,6 +18,7 @@ from ...errors import InputError, ToolError
 from ...tree import decode, encode
 from ..package import RPM, Package
 from . import repomd
+from .archive import read_head
 from .pool import NOARCH, Pool, spooled
 from .primary import document, package
 from .repomd import ANEW, Metadata
@@ -152,7 +153,7 @@ class Feeds:
         if number not in self._packages:
             source = self._sources[solvable.repo.id]
             solv = self.pool.solv
-            location, _ = solvable.lookup_location()
+            location = self.pool.location(solvable)
             if solvable.lookup_str(solv.SOLVABLE_MEDIABASE) or not location:
                 raise InputError(f"{source.where}: {solvable} has no file in the feed", hint=ANEW)
             path = source.place(location)
@@ -337,12 +338,10 @@ def _described(paths: Sequence[str], names: Sequence[str], files: Sequence[Regio
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most feeds have an index
 
     def describe(path: str, name: str, size: int) -> str:
-        from .head import read_header  # noqa: PLC0415 - to be replaced by archive.read_head
-
         location = decode(os.fsencode(name))
         if re.search("[\0-\x1f\ud800-\udfff]", location):
             raise InputError(f"{path!r}: the name of a package's file", hint="give it another name")
-        return package(read_header(path, path), location=location, size=size)
+        return package(read_head(path, path).header, location=location, size=size)
 
     with ThreadPoolExecutor(_THREADS) as threads:
         return document(threads.map(describe, paths, names, (file.size for file in files)))

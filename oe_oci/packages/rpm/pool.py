@@ -98,6 +98,15 @@ class Pool:
         """A package's architecture, in rpm's words."""
         return NOARCH if solvable.arch == _NOARCH else str(solvable.arch)
 
+    def location(self, solvable: Any) -> str:
+        """Where a package's file lies, as its metadata say; empty where they do not."""
+        # libsolv makes the usual name of a file of what the package is.
+        arch = solvable.arch
+        solvable.arch = self.arch(solvable)
+        location, _ = solvable.lookup_location()
+        solvable.arch = arch
+        return location or ""
+
     def _load(self, load: Any, file: BinaryIO, where: str, flags: int) -> None:
         stream = self.solv.xfopen_fd("", os.dup(file.fileno()))
         try:

@@ -75,7 +75,7 @@ def package(header: Header, *, location: str = "", size: int = 0) -> str:
         InputError: its header says what can not be.
     """
     name, version = header.text(tags.NAME), version_of(header)
-    arch = "src" if tags.SOURCEPACKAGE in header else header.text(tags.ARCH) or "noarch"
+    arch = header.text(tags.ARCH) or "noarch"  # keys have none
     for what, word in (("name", name), ("version", version.version), ("release", version.release)):
         if not _WORD.fullmatch(word) or (what != "name" and "-" in word):
             raise InputError(f"{header.where}: {word[:80]!r} can not be a package's {what}")

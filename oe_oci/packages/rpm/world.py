@@ -7,7 +7,7 @@ Must not choose.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..package import Installed, Package
 from ..world import KEPT, REBUILT, Barred, Need, advice
@@ -20,31 +20,30 @@ if TYPE_CHECKING:
     from ..relation import Relation as AnyRelation
     from ..world import Candidate, Policy
     from .feed import Feeds
-    from .header import Header
 
 
-class Below(NamedTuple):
-    """A package that is installed, with its header."""
-
-    package: Installed
-    header: Header
+_SYSTEM = 1  # libsolv's number of what stands for rpm itself
 
 
 class World:
-    """The packages that are installed and those that are offered. Of the worlds of some feeds the last one counts."""
+    """The packages that are installed, by their headers, and those that are offered.
 
-    def __init__(self, feeds: Feeds, installed: Sequence[Below], policy: Policy) -> None:
+    Of the worlds of some feeds only the one made last can be asked.
+    """
+
+    def __init__(self, feeds: Feeds, installed: Sequence[Installed], policy: Policy) -> None:
         self.policy = policy
         self.pool = feeds.pool
         self._feeds = feeds
         self._candidates: dict[int, Candidate] = {}
         self._numbers: dict[int, int] = {}  # of the candidates, by their ids in memory
-        texts = [metadata(one.header) for one in installed]
+        self.installed = tuple(installed)
+        texts = [metadata(one.header) for one in installed if one.header is not None]
         for solvable, one in zip(self.pool.install(texts, "the database of rpm"), installed):
-            self._enter(solvable, one.package)
-        self.installed = tuple(one.package for one in installed)
+            self._enter(solvable, one)
         self._barred = set(self._find_barred())
         feeds.arrange(self._barred)
+        self._providing: dict[int, tuple[Candidate, ...]] = {}
         self._required: dict[int, tuple[Need, ...]] = {}
         self._recommended: dict[int, tuple[Need, ...]] = {}
         self._replaced: dict[int, tuple[Installed, ...]] = {}
@@ -65,10 +64,13 @@ class World:
         """The number that libsolv has for a package that came from here."""
         return self._numbers[id(one)]
 
-    def providing(self, dependency: Any) -> list[Candidate]:
+    def providing(self, dependency: Any) -> tuple[Candidate, ...]:
         """What provides a relation of libsolv's, the best first."""
-        found = self.pool.inner.whatprovides(dependency)
-        return self._ranked([self.candidate(one) for one in found if one.repo is not None and one.id > 1])
+        number = dependency if isinstance(dependency, int) else dependency.id
+        if number not in self._providing:
+            found = self.pool.inner.whatprovides(number)
+            self._providing[number] = self._ranked([self.candidate(one) for one in found if one.id > _SYSTEM])
+        return self._providing[number]
 
     def _enter(self, solvable: Any, one: Candidate) -> None:
         self._candidates[solvable.id] = one
@@ -120,7 +122,7 @@ class World:
         found = self.providing(self.pool.inner.str2id(name))
         return [one for one in found if arch in ("", one.arch)]
 
-    def known(self, name: str) -> list[Candidate]:
+    def known(self, name: str) -> tuple[Candidate, ...]:
         """All for the target that have a name or provide it, whether they may be taken or not, the best first."""
         return self._ranked([self.candidate(one) for one in self._all_named.get(name, ())])
 
@@ -184,7 +186,7 @@ class World:
         """
         for one in packages:
             named = self.pool.inner.whatprovides(self.pool.inner.str2id(one.name))
-            alike = [self.candidate(each) for each in named if each.id > 1 and each.name == one.name]
+            alike = [self.candidate(each) for each in named if each.name == one.name]
             same = [each for each in alike if isinstance(each, Package) and each[:3] == one[:3]]
             self._feeds.check_same([one, *(each for each in same if each is not one)])
 
@@ -223,9 +225,9 @@ class World:
             text = str(dependency)
             if not text.startswith("rpmlib("):
                 group = parse(text)
-                yield Need(group, tuple(self._meeting(dependency, text)))
+                yield Need(group, self._meeting(dependency, text))
 
-    def _meeting(self, dependency: Any, text: str) -> list[Candidate]:
+    def _meeting(self, dependency: Any, text: str) -> tuple[Candidate, ...]:
         if not text.startswith("("):
             return self.providing(dependency)
         found = {id(one): one for leaf in leaves(text) for one in self.providing(self._dependency(leaf))}
@@ -243,13 +245,13 @@ class World:
         for dependency in self.solvable(one).lookup_deparray(key, 0):
             yield from parse(str(dependency))
 
-    def _ranked(self, found: list[Candidate]) -> list[Candidate]:
+    def _ranked(self, found: list[Candidate]) -> tuple[Candidate, ...]:
         if len(found) < 2:
-            return found
+            return tuple(found)
         newest: Any = functools.cmp_to_key(lambda one, other: int(other.evrcmp(one)))
         found = sorted(found, key=lambda one: one.name)
         found.sort(key=lambda one: newest(self.solvable(one)))
-        return sorted(found, key=self._rank)
+        return tuple(sorted(found, key=self._rank))
 
     def _rank(self, one: Candidate) -> tuple[int, int, int]:
         return (0, 0, 0) if isinstance(one, Installed) else (2 if self.replaces(one) else 1, *self._feeds.rank(one))
