@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
 from ..rpm.resolve import asked_for, askers, missing_names, resolve
-from ..rpm.world import Below, World
+from ..rpm.world import World
 from .catalog import Asked
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class RpmCatalog:
         """The world of the feeds on top of what is installed; the same one for the same packages."""
         there = tuple(installed)
         if self._world is None or self._world[0] != there:
-            below = [Below(one, one.header) for one in there if one.header is not None]
-            self._world = there, World(self.feeds, below, self.policy)
+            self._world = there, World(self.feeds, there, self.policy)
         return self._world[1]
 
     @cached_property
