@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import random
 
+_FORMS = ("({0} or {1})", "({0} and {1})", "({0} if {1})", "({0} or ({1} and {2}))")
+
 
 class Draw:
     """Draws a world: the packages offered, those below, and what is asked for first and then.
@@ -15,10 +17,19 @@ class Draw:
     def __init__(self, seed: int, *, weak: bool = True, below: bool = True) -> None:
         self.random = random.Random(seed)
         self._weak = weak
+        # What of such a relation is broken below has to stay so part by part, which is more than anybody asks for.
+        self._forms = (
+            "({0} or {1})",
+            "({0} and {1})",
+            "({0} if {1})",
+            "({0} or ({1} and {2}))",
+            "({0} if {1} else {2})",
+        )
         self._names = [f"p{number}" for number in range(7)]
         drawn = {(self._pick(self._names), self._pick("123")) for _ in range(14)}
         self.offered = [self._package(*one) for one in sorted(drawn)]
         there = {self._pick(self._names): self._pick("12") for _ in range(self._pick((0, 0, 1, 2, 3)))} if below else {}
+        self._forms = _FORMS
         self.below = [self._package(name, version) for name, version in sorted(there.items())]
         known = sorted({text.split()[0] for text in self.offered})
         self.wanted = self.random.sample(known, min(len(known), self._pick((1, 1, 2))))
@@ -48,8 +59,7 @@ class Draw:
             return self._pick(("/bin/f", "/usr/share/g"))
         if self.random.random() < 0.25:
             one, other, third = (self._relation(asker) for _ in range(3))
-            forms = ("({0} or {1})", "({0} and {1})", "({0} if {1})", "({0} if {1} else {2})", "({0} or ({1} and {2}))")
-            return self._pick(forms).format(one, other, third)
+            return self._pick(self._forms).format(one, other, third)
         return self._relation(asker)
 
     def _relation(self, asker: str) -> str:

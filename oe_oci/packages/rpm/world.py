@@ -147,6 +147,13 @@ class World:
                 return "Obsoletes", parse(str(dependency))[0]
         return None
 
+    def clashes(self, below: Installed, one: Package) -> bool:
+        """Whether an installed package can not stay as it is beside a new one, by its conflicts or its conditions."""
+        needs = (need for need in self.required(below) if need.group[0].operator == RICH)
+        named = {leaf.name for need in needs for leaf in leaves(str(need.group[0]), conditions=True)}
+        by_name = any(each is one for name in named for each in self.known(name))
+        return by_name or self.reason(below, one) is not None or self.reason(one, below) is not None
+
     def replaces(self, one: Candidate) -> tuple[Installed, ...]:
         """The installed packages whose place one would take: of its name, and those that it says it obsoletes."""
         if isinstance(one, Installed):
