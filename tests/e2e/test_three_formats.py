@@ -35,6 +35,7 @@ WAYS = {
     "ipk built in": Way("ipk", "builtin"),
     "deb built in": Way("deb", "builtin"),
     "apt": Way("deb", "native", CAN_NOT["deb"]),
+    "dnf": Way("rpm", "native", CAN_NOT["rpm"], runs=True),
 }
 # The name under which the new one of a configuration file lies that somebody changed: each tool has its own.
 BESIDE = {"ipk": "-opkg", "deb": ".dpkg-dist", "rpm": ".rpmnew"}

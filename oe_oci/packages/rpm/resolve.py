@@ -112,4 +112,8 @@ def _cause(world: World, one: Package, packages: Sequence[Package]) -> str:
         if asker is not one and any(one in need.met_by for need in needs):
             return asker.name
     supplemented = world.supplemented(one)
-    return next((other.name for other in packages if other in supplemented), "")
+    others = [other for other in packages if other is not one]
+    for other in others:
+        if other in supplemented or any(world.clashes(below, other) for below in world.replaces(one)):
+            return other.name
+    return others[0].name if others else ""
