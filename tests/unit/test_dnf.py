@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How dnf is called, and what is read of its answers; dnf itself is in tests/e2e/test_dnf.py."""
+"""How dnf is called, and what is read of its answers; dnf itself is in tests/e2e/test_native_dnf.py."""
 
 from __future__ import annotations
 
@@ -91,7 +91,11 @@ def test_a_line_that_is_no_event_is_one_of_rpms(line):
 
 
 def test_a_plan_is_read():
-    assert read_plan('[["INSTALL", "app", "2:1.0-1", "noarch"]]') == [Item("INSTALL", "app", "2:1.0-1", "noarch")]
+    text = '[["INSTALL", "app", "2:1.0-1", "noarch", ""], ["UPGRADED", "lib", "1-1", "x86_64", "/run/fifo"]]'
+    assert read_plan(text) == [
+        Item("INSTALL", "app", "2:1.0-1", "noarch"),
+        Item("UPGRADED", "lib", "1-1", "x86_64", "/run/fifo"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "[", "7", '[["INSTALL"]]', "[7]"])

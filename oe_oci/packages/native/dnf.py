@@ -194,6 +194,11 @@ class Dnf:
         coming = [one for one in items if one.action in _COMING]
         if gone or not coming:
             raise Refused(gone or _sayings(said))
+        waiting = next((one for one in coming if one.fifo), None)
+        if waiting is not None and self._waits:
+            message = f"{waiting.name}: rpm {self.tool['rpm']} would wait for ever at {waiting.fifo}, a fifo"
+            hint = f"take rpm 4.20 or newer, or {BUILTIN}"
+            raise ToolError(f"layer '{request.layer}': dnf: {message}", hint=hint)
         replaced = tuple(one.name for one in items if one.action == "OBSOLETED")
         return [Planned(one.name, one.version, one.arch, replaced) for one in coming]
 
@@ -244,6 +249,11 @@ class Dnf:
                 file.write(encode(text))
         except OSError as error:
             raise ToolError(f"cannot write {path}: {error.strerror}") from error
+
+    @property
+    def _waits(self) -> bool:
+        """Whether rpm opens the fifos that it makes."""
+        return tuple(map(int, re.findall("[0-9]+", self.tool["rpm"])[:2])) < (4, 20)
 
     # ---- settings
 

@@ -24,9 +24,11 @@ _RPM = "rpm"
 PLUGIN = f"""\
 import json
 import os
+import stat
 
 import dnf
 import dnf.callback
+import dnf.transaction
 import libdnf.transaction
 import rpm
 
@@ -62,6 +64,18 @@ class Display(dnf.callback.TransactionProgress):
         self.tell("error", str(message))
 
 
+def fifo_of(package):
+    ts = rpm.TransactionSet()
+    ts.setVSFlags(rpm._RPMVSF_NODIGESTS | rpm._RPMVSF_NOSIGNATURES)
+    try:
+        with open(package.localPkg(), "rb") as file:
+            header = ts.hdrFromFdno(file.fileno())
+    except (OSError, rpm.error):
+        return ""
+    found = zip(header[rpm.RPMTAG_FILENAMES], header[rpm.RPMTAG_FILEMODES])
+    return next((str(name) for name, mode in found if stat.S_ISFIFO(mode & 0xFFFF)), "")
+
+
 class Plugin(dnf.Plugin):
     name = "oe_oci"
 
@@ -83,7 +97,9 @@ class Plugin(dnf.Plugin):
     def resolved(self):
         plan = []
         for item in self.base.transaction or ():
-            plan.append([ACTIONS.get(item.action, ""), item.pkg.name, item.pkg.evr, item.pkg.arch])
+            pkg = item.pkg
+            fifo = fifo_of(pkg) if item.action in dnf.transaction.FORWARD_ACTIONS else ""
+            plan.append([ACTIONS.get(item.action, ""), pkg.name, pkg.evr, pkg.arch, fifo])
         with open(os.path.join(HERE, "{PLAN}"), "w", encoding="utf-8") as file:
             json.dump(plan, file)
         self.told = open(os.path.join(HERE, "{TOLD}"), "a", encoding="utf-8")
@@ -95,12 +111,16 @@ class Plugin(dnf.Plugin):
 
 
 class Item(NamedTuple):
-    """What becomes of a package: `INSTALL`, `UPGRADE`, `UPGRADED`, `OBSOLETED` and others of libdnf's words."""
+    """What becomes of a package: `INSTALL`, `UPGRADE`, `UPGRADED`, `OBSOLETED` and others of libdnf's words.
+
+    `fifo` is one that it has, empty where it has none.
+    """
 
     action: str
     name: str
     version: str
     arch: str
+    fifo: str = ""
 
 
 class Failure(NamedTuple):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -10,10 +11,12 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from support import rpms, tools
-from support.rpms import STRING, STRINGS, file, package
+from support import merge, namespaces, rpms, sources, tools
+from support.managers import MANAGERS, Kit
+from support.rpms import STRING, STRINGS, device, file, package
 
 from oe_oci.config import Accounts
+from oe_oci.errors import ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.world import Policy
@@ -265,3 +268,107 @@ def test_owners_are_those_of_the_image(host):
     assert outcome.done
     facts = os.stat(host.root / "usr/bin/app")
     assert (facts.st_uid, stat.S_IMODE(facts.st_mode)) == (321, 0o4755)
+
+
+def test_a_fifo_at_which_rpm_would_wait_for_ever_is_an_error(host):
+    if "4.18" not in tools.run("rpm", "--version").stdout:
+        pytest.skip("no rpm 4.18")
+    host.offer(package("app", given=[rpms.File("/run/fifo", mode=stat.S_IFIFO | 0o600)]))
+    with pytest.raises(ToolError, match=r"app: rpm 4\.18.* would wait for ever at /run/fifo"):
+        host.install("app")
+
+
+# ---- who may
+
+
+class Cli(NamedTuple):
+    """Builds by our command line as it is installed, of a feed in a folder that nobody owns."""
+
+    kit: Kit
+    copy: tools.Copy
+    feed: Path
+
+    def build(self, name: str, layers: str, before: Iterable[str], status: int = 0, **variables: str) -> tools.Done:
+        self.kit.run("lint", name, layers, self.feed, status=None)
+        place = self.kit.folder / name
+        tools.give_to_nobody(place)
+        words = ["build", place / "app.conf", "--deploy-dir", place / "deploy", "--feed", self.feed, "--json"]
+        program = [*before, self.copy.program, "-m", "oe_oci", *words, "--set", "OCI_LAYER_CACHE=0"]
+        env = self.copy.environment(TMPDIR=str(place), HOME=str(place), **variables)
+        return tools.run(*program, status=status, env=env, cwd="/", timeout=300)
+
+
+def digests(done: tools.Done) -> list[str]:
+    return [layer["digest"] for layer in json.loads(done.stdout)["layers"]]
+
+
+@pytest.fixture
+def cli(folder) -> Cli:
+    tools.need_root()
+    tools.need("dnf", "rpm", "createrepo_c")
+    (folder / "feed").mkdir()
+    for made in (
+        package("accounts", given=[file("/etc/passwd", PASSWD), file("/etc/group", b"root:x:0:\nweb:x:321:\n")]),
+        package(
+            "app",
+            given=[
+                file("/usr/bin/app", mode=0o4755, user="web", group="web"),
+                file("/usr/bin/probe", mode=0o755, caps="cap_net_raw=ep"),
+            ],
+            requires=["accounts"],
+            tags=script(POSTIN, "io.open('/etc/made', 'w'):close()"),
+        ),
+        package("dev", given=[device("/dev/null", 1, 3)]),
+    ):
+        made.write(folder / "feed")
+    return Cli(Kit(MANAGERS["dnf"], folder), tools.Copy(folder / "copy"), folder / "feed")
+
+
+def test_root_of_a_user_namespace_makes_the_same(cli):
+    layers = "low:packages:accounts app:packages:app"
+    image = cli.kit.build("root", layers, cli.feed)
+    done = cli.build("user", layers, namespaces.as_root_of_many())
+    assert digests(done) == image.digests()
+    found = merge.read_image(cli.kit.folder / "user/deploy/app-oci").merged
+    assert (found[b"usr/bin/app"].mode, found[b"usr/bin/app"].uid) == ("4755", 321)
+    assert found[b"usr/bin/probe"].xattrs == {"security.capability": sources.CAPABILITIES["cap_net_raw=ep"]}
+    assert b"etc/made" in found
+
+
+def test_under_pseudo_it_is_the_same(cli):
+    tools.need("pseudo")
+    layers = "app:packages:app,dev"
+    image = cli.kit.build("root", layers, cli.feed)
+    (cli.kit.folder / "state").mkdir()
+    tools.give_to_nobody(cli.kit.folder / "state")
+    before = [*tools.as_nobody(), "pseudo"]
+    state = str(cli.kit.folder / "state")
+    done = cli.build("pseudo", layers, before, PSEUDO_PREFIX="/usr", PSEUDO_LOCALSTATEDIR=state)
+    assert digests(done) == image.digests()
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "reason"),
+    [
+        ("dev", namespaces.as_root_of_many, "dnf: dev: /dev/null can not be made: mknod failed"),
+        ("app", namespaces.as_root_of_one, "dnf: app: /usr/bin/app can not be made: chown failed"),
+    ],
+)
+def test_what_a_user_namespace_can_not_make_is_an_error(cli, name, before, reason):
+    done = cli.build("user", f"app:packages:{name}", before(), status=3)
+    assert f"layer 'app': {reason}" in done.stderr
+    assert 'OCI_PACKAGE_MANAGER = "builtin"' in done.stderr
+    assert not (cli.kit.folder / "user" / "deploy").exists()
+
+
+def test_fakeroot_is_not_enough(cli):
+    tools.need("fakeroot")
+    done = cli.build("fake", "app:packages:app", [*tools.as_nobody(), "fakeroot"], status=3)
+    assert "rpm changes its root, which is not allowed here" in done.stderr
+    assert "unshare --map-root-user --map-auto oe-oci" in done.stderr
+
+
+def test_an_ordinary_user_is_told_the_ways(cli):
+    done = cli.build("user", "app:packages:app", tools.as_nobody(), status=3)
+    assert "dnf installs as root alone" in done.stderr
+    assert "unshare --map-root-user --map-auto oe-oci" in done.stderr
