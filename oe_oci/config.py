@@ -68,7 +68,8 @@ class PackageSettings(NamedTuple):
 
     `kind` is `deb` or `ipk`, None where the feeds tell. `feeds` are absolute folders, the first one first. `archs` has
     the lowest priority first, None stands for what the feeds hold; `native` is the target's architecture in Debian's
-    words. `database` is what becomes of the packages' database: `keep`, `top`, `status.d` or `remove`.
+    words. `database` is what becomes of the packages' database: `keep`, `top`, `status.d` or `remove`. `manager` is
+    what installs: `native`, the real package manager of the format, or `builtin`.
     """
 
     kind: str | None
@@ -79,6 +80,7 @@ class PackageSettings(NamedTuple):
     bad_recommendations: tuple[str, ...]
     exclude: tuple[str, ...]
     database: str
+    manager: str = "builtin"
 
 
 class User(NamedTuple):

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .packages.feed import Remembered, open_feeds
-from .packages.installer import Installer
+from .errors import ConfigError, Fault
+from .packages.feed import Feeds, open_feeds
+from .packages.index import Remembered
+from .packages.installer import Installer, policy_of
+from .packages.native.apt import Apt
+from .packages.native.catalog import DebianCatalog
+from .packages.native.dnf import Dnf
+from .packages.native.installer import NativeInstaller
+from .packages.native.manager import Place
+from .packages.native.root import WorkRoot, check_rights
+from .packages.native.rpmcatalog import RpmCatalog
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -23,8 +33,10 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .memory import Memory
-    from .packages.archive import Contents
+    from .packages.contents import Contents
     from .packages.package import Package
+    from .plan import Installs
+    from .tree import Tree
 
 
 class Options(NamedTuple):
@@ -71,12 +83,13 @@ def open_inputs(
         installer = None
         if needs_packages(config):
             options.status("feeds")
-            payloads = stack.enter_context(Payloads(stage, notes=memory.notes))
-            installer = _installer(config, options, memory, base, payloads)
+            installer = _installer(config, options, memory, base.tree, stage, stack)
         yield base, Inputs(base.tree, rootfs, installer, memory.digests)
 
 
-def _installer(config: Config, options: Options, memory: Memory, base: Base, payloads: Payloads) -> Installer:
+def _installer(
+    config: Config, options: Options, memory: Memory, base: Tree, stage: str | None, stack: contextlib.ExitStack
+) -> Installs:
     settings = config.packages
     feeds = open_feeds(
         settings.feeds,
@@ -86,7 +99,7 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
         remember=Remembered(memory.indexes, memory.digests),
         limit=options.limit,
     )
-
+    payloads = stack.enter_context(Payloads(stage, notes=memory.notes))
     reader = PackageReader(payloads, memory, options.jobs, options.limit)
 
     def read(packages: Sequence[Package]) -> list[Contents]:
@@ -95,4 +108,23 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
             feeds.check_present(package)
         return reader.read(packages)
 
-    return Installer(config, feeds, base.tree, read, reader.hold)
+    if settings.manager == "builtin":
+        if not isinstance(feeds, Feeds):
+            hint = "give a feed of deb or ipk packages"
+            raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
+        return Installer(config, feeds, base, read, reader.hold)
+    check_rights(*(("apt", "fakeroot") if isinstance(feeds, Feeds) else ("dnf", "unshare --map-root-user --map-auto")))
+    folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
+    root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
+    place, policy = Place(root.path, root.scratch), policy_of(settings, feeds.kind)
+    if isinstance(feeds, Feeds):
+        catalog = DebianCatalog(feeds, policy)
+        apt = Apt(place, catalog, lambda package: _digest(package, memory))
+        return NativeInstaller(config, base, catalog, apt, root, read)
+    dnf = Dnf(place, settings.feeds, feeds.archs, policy, config.accounts)
+    return NativeInstaller(config, base, RpmCatalog(feeds, policy), dnf, root, read)
+
+
+def _digest(package: Package, memory: Memory) -> str:
+    """The SHA-256 of a package's file."""
+    return package.digest or memory.digests(memory.digests.file(package.path)).hex()

@@ -18,6 +18,7 @@ from .memory import open_memory
 from .oci.image import check_layers
 from .outputs import archive_outputs, layout_output, report_output
 from .plan import plan_layers
+from .report import package_manager
 from .tree import shown
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Preview(NamedTuple):
     layers: tuple[LayerPreview, ...]
     outputs: tuple[str, ...]
 
+    @property
+    def package_manager(self) -> dict[str, str]:
+        """What would install the packages of the layers; empty where there are none."""
+        return package_manager(layer.packages for layer in self.layers)
+
     def to_json(self) -> dict[str, Any]:
         names = self.config.names
         value: dict[str, Any] = {
@@ -73,6 +79,8 @@ class Preview(NamedTuple):
             "layers": [layer.to_json() for layer in self.layers],
             "outputs": list(self.outputs),
         }
+        if self.package_manager:
+            value["packageManager"] = self.package_manager
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
         return {**value, "notes": list(self.config.notes)} if self.config.notes else value

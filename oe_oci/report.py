@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .archive import ArchiveFacts
     from .cache import Verdict
     from .config import Names
@@ -64,6 +66,11 @@ class BuildReport(NamedTuple):
     archive_compressor: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def package_manager(self) -> dict[str, str]:
+        """What installed the packages of the layers; empty where there are none."""
+        return package_manager(layer.packages for layer in self.layers)
+
     def to_json(self, *, cache: bool = False) -> dict[str, Any]:
         """The report; with `cache` it also says which layers were made and why, which is no fact of the image."""
         value: dict[str, Any] = {
@@ -87,6 +94,13 @@ class BuildReport(NamedTuple):
         }
         if self.archives:
             value["outputs"]["compressor"] = self.archive_compressor
+        if self.package_manager:
+            value["packageManager"] = self.package_manager
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
         return {**value, "notes": list(self.notes)} if self.notes else value
+
+
+def package_manager(layers: Iterable[LayerPackages | None]) -> dict[str, str]:
+    """What installed the packages of an image's layers; empty where there are none."""
+    return next((dict(packages.tool) for packages in layers if packages is not None), {})

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
+_KEPT = frozenset(("PATH", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"))
+_FAKING = ("FAKEROOT", "FAKED", "PSEUDO")  # of what fakeroot and pseudo hand on to every program
+
+
 class Completed(NamedTuple):
     """What a program said."""
 
@@ -28,7 +32,7 @@ class Completed(NamedTuple):
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a program gets of the caller's environment: where to find programs, the user's home, one locale."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_PRELOAD") if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_FAKING)}
     return {**kept, "LC_ALL": "C", **(extra or {})}
 
 
@@ -51,6 +55,29 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Complet
     except OSError as error:
         raise ToolError(f"cannot run {argv[0]}: {error.strerror}", hint=f"install {argv[0]}") from error
     return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def run_logged(argv: Sequence[str], log: str, *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> int:
+    """Run a program to its end, both its outputs in their order in the file `log`; its exit status.
+
+    Raises:
+        ToolError: it can not be started, or the log not be written.
+    """
+    try:
+        with open(log, "wb") as file:
+            done = subprocess.run(
+                argv,
+                env=environment(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+                umask=0o022,
+            )
+    except OSError as error:
+        raise ToolError(f"cannot run {argv[0]}: {error.strerror}", hint=f"install {argv[0]}") from error
+    return done.returncode
 
 
 class Filter:

@@ -69,7 +69,7 @@ class Directory:
             return None
         except OSError as error:
             raise unreadable(name, error) from error
-        return self._entry(name, facts)
+        return self.entry_of(name, facts)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
         top = self.entry(path)
@@ -81,7 +81,7 @@ class Directory:
             directory = pending.pop()
             for name, facts in _listed(self._name(directory)):
                 inner = join(directory, decode(os.path.basename(name)))
-                entry = self._entry(name, facts)
+                entry = self.entry_of(name, facts)
                 if entry is None:
                     # It means nothing without the process that made it, and no archive can hold one.
                     LOG.warning("%s is a socket; left out", os.fsdecode(name))
@@ -99,7 +99,8 @@ class Directory:
     def _name(self, path: str) -> bytes:
         return os.path.join(self._root, encode(path)) if path else self._root
 
-    def _entry(self, name: bytes, facts: os.stat_result) -> Entry | None:
+    def entry_of(self, name: bytes, facts: os.stat_result) -> Entry | None:
+        """The entry of a file whose facts are known; None for a socket."""
         kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
         if kind is None:
             if not stat.S_ISSOCK(facts.st_mode):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
+_MANAGERS = ("auto", "native", "builtin")
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -45,6 +46,7 @@ def read_packages(
         bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
         database=settings.choice("OCI_PACKAGE_DATABASE", _DATABASES),
+        manager=_manager(settings, takers),
     )
 
 
@@ -59,6 +61,16 @@ def add_database_layer(
         message = f"layer '{added.name}': a layer of that name is added by OCI_PACKAGE_DATABASE = \"top\""
         settings.fault("OCI_LAYERS", message, "write another name")
     return (*layers, added)
+
+
+def _manager(settings: Settings, takers: list[str]) -> str:
+    """What installs packages; `auto` is the built-in installer, which needs no rights and no program."""
+    manager = settings.choice("OCI_PACKAGE_MANAGER", _MANAGERS)
+    if manager == "native" and takers and settings.text("OCI_PACKAGE_DATABASE") == "status.d":
+        message = "'status.d' is a form of the database that no package manager writes"
+        hint = 'write "keep", "top" or "remove", or OCI_PACKAGE_MANAGER = "builtin"'
+        settings.fault("OCI_PACKAGE_DATABASE", message, hint)
+    return "builtin" if manager == "auto" else manager
 
 
 def _kind(text: str, takers: list[str]) -> str | None:

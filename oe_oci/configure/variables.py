@@ -287,6 +287,15 @@ TABLE = (
         "Words, each the name of a package.",
     ),
     Variable(
+        "OCI_PACKAGE_MANAGER",
+        "packages",
+        "auto",
+        "What installs packages. `builtin`: oe-oci itself, which needs no rights and no other program, and runs no"
+        " script of a package. `native`: the package manager of the format, apt for deb; it needs root, or fakeroot."
+        " `auto` is `builtin`. The report names it.",
+        "`auto`, `native` or `builtin`.",
+    ),
+    Variable(
         "OCI_PACKAGE_DATABASE",
         "packages",
         "keep",

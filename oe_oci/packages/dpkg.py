@@ -34,14 +34,14 @@ from .database import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..tree import Lookup, Source
     from .package import Installed
 
 _ROOT = "var/lib/dpkg"
 _STATUS, _SINGLE, _INFO, _TRIGGERS = f"{_ROOT}/status", f"{_ROOT}/status.d", f"{_ROOT}/info", f"{_ROOT}/triggers"
-_MARKS = "var/lib/apt/extended_states"
+MARKS = "var/lib/apt/extended_states"
 _SUMS = ".md5sums"
 _FOLDERS = ("alternatives", "info", "parts", "triggers", "updates")
 _FIRST = (
@@ -84,8 +84,8 @@ def files_of(tree: Source, package: Installed) -> tuple[str, ...]:
     Raises:
         InputError: the list is damaged.
     """
-    for stem in (_stem(package), package.name):
-        path = f"{_INFO}/{stem}.list"
+    for start in (_stem(package), package.name):
+        path = f"{_INFO}/{start}.list"
         data = read_file(tree, path)
         if data is not None:
             return relative(lines_of(data), f"/{path}")
@@ -135,7 +135,7 @@ def _marks(tree: Lookup) -> set[tuple[str, str]]:
     """Names and architectures of the packages that apt removes once nothing needs them."""
     fields: dict[str, str] = {}
     found = set()
-    for line in [*decode(read_file(tree, _MARKS) or b"").split("\n"), ""]:
+    for line in [*decode(read_file(tree, MARKS) or b"").split("\n"), ""]:
         name, _, value = line.partition(":")
         fields[name] = value.strip()
         if not line.strip():
@@ -145,10 +145,14 @@ def _marks(tree: Lookup) -> set[tuple[str, str]]:
     return found
 
 
-def _stem(package: Installed) -> str:
+def stem(fields: Mapping[str, str]) -> str:
     """What the names of a package's files in `info` begin with, and what triggers call it."""
-    same = package.fields.get("Multi-Arch") == "same"
-    return f"{package.name}:{package.arch}" if same else package.name
+    same = fields.get("Multi-Arch") == "same"
+    return f"{fields['Package']}:{fields['Architecture']}" if same else fields["Package"]
+
+
+def _stem(package: Installed) -> str:
+    return stem({**package.fields, "Package": package.name, "Architecture": package.arch})
 
 
 # ---- writing
@@ -193,25 +197,25 @@ def _write_singles(writer: Writer, step: Step, gone: set[tuple[str, str]]) -> No
     for added in step.added:
         package = added.package
         foreign = package.arch not in ("all", *step.architectures[:1])
-        stem = f"{_SINGLE}/{package.name}:{package.arch}" if foreign else f"{_SINGLE}/{package.name}"
-        writer.put(stem, paragraph(package.fields.items()))
-        writer.put(stem + _SUMS, _sums(added))
+        path = f"{_SINGLE}/{package.name}:{package.arch}" if foreign else f"{_SINGLE}/{package.name}"
+        writer.put(path, paragraph(package.fields.items()))
+        writer.put(path + _SUMS, _sums(added))
 
 
 def _write_info(writer: Writer, added: Added) -> None:
-    stem = f"{_INFO}/{_stem(added.package)}"
-    writer.put_control(stem, added)
-    writer.put(f"{stem}.list", list_of_files(added.package, added.paths, "\n"))
-    writer.put(stem + _SUMS, _sums(added))
+    start = f"{_INFO}/{_stem(added.package)}"
+    writer.put_control(start, added)
+    writer.put(f"{start}.list", list_of_files(added.package, added.paths, "\n"))
+    writer.put(start + _SUMS, _sums(added))
 
 
 def _take_over(writer: Writer, path: str, package: Installed) -> None:
     """Give a package of `status.d` its files in `info`."""
-    stem = f"{_INFO}/{_stem(package)}"
+    start = f"{_INFO}/{_stem(package)}"
     sums = read_file(writer.lower, path + _SUMS) or b""
     paths = _summed(sums, path + _SUMS)
-    writer.put_missing(f"{stem}.list", list_of_files(package, ("", *paths), "\n"))
-    writer.put_missing(stem + _SUMS, sums)
+    writer.put_missing(f"{start}.list", list_of_files(package, ("", *paths), "\n"))
+    writer.put_missing(start + _SUMS, sums)
 
 
 def _sums(added: Added) -> bytes:
@@ -243,12 +247,24 @@ def _write_shared(writer: Writer, step: Step) -> None:
 
 
 def _write_marks(writer: Writer, step: Step) -> None:
-    native = next(iter(step.architectures), "all")
-    automatic = [package for package in step.installed if package.whole and not package.requested]
-    marks = [(package.name, native if package.arch == "all" else package.arch) for package in automatic]
+    marks = _automatic(step.installed, next(iter(step.architectures), "all"))
     if set(marks) != _marks(writer.lower):
-        fields = ([("Package", name), ("Architecture", arch), ("Auto-Installed", "1")] for name, arch in marks)
-        writer.put(_MARKS, b"".join(map(paragraph, fields)))
+        writer.put(MARKS, _listed(marks))
+
+
+def marks_of(installed: Sequence[Installed], native: str) -> bytes:
+    """Apt's marks of packages nobody asked for, in their order by name."""
+    return _listed(_automatic(in_order(installed), native))
+
+
+def _automatic(installed: Iterable[Installed], native: str) -> list[tuple[str, str]]:
+    automatic = (package for package in installed if package.whole and not package.requested)
+    return [(package.name, native if package.arch == "all" else package.arch) for package in automatic]
+
+
+def _listed(marks: Iterable[tuple[str, str]]) -> bytes:
+    fields = ([("Package", name), ("Architecture", arch), ("Auto-Installed", "1")] for name, arch in marks)
+    return b"".join(map(paragraph, fields))
 
 
 def _write_triggers(writer: Writer, step: Step) -> None:

@@ -7,6 +7,7 @@ Must not know blobs, caches or OCI documents.
 from __future__ import annotations
 
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ..accounts import Owners as AskedFor
@@ -29,11 +30,11 @@ from .world import Policy, World
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ..config import Config, PackagesLayer
+    from ..config import Config, PackageSettings, PackagesLayer
     from ..errors import Fault
     from ..tree import Lookup
     from .alternatives import Alternative
-    from .archive import Contents
+    from .contents import Contents
     from .database import Database
     from .feed import Feeds
     from .package import Package
@@ -85,10 +86,14 @@ class InstalledPackage(NamedTuple):
 
 
 class LayerPackages(NamedTuple):
-    """The packages a layer brings, in the order of installation, and those it names that lie below it already."""
+    """The packages a layer brings, in the order of installation, and those it names that lie below it already.
+
+    `tool` is what installed them: its name, and the versions of its programs.
+    """
 
     new: tuple[InstalledPackage, ...]
     below: tuple[str, ...]
+    tool: Mapping[str, str] = MappingProxyType({"name": "builtin"})
 
     def to_json(self) -> dict[str, Any]:
         return {"packages": [package.to_json() for package in self.new], "below": list(self.below)}
@@ -111,22 +116,15 @@ class Installer:
     def __init__(
         self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None
     ) -> None:
-        settings = config.packages
         self._config = config
         self._epoch = config.epoch or 0
         self._feeds = feeds
         self._read = read
         self._hold = hold
-        self._policy = Policy(
-            feeds.kind,
-            settings.native,
-            settings.recommends,
-            frozenset(settings.bad_recommendations),
-            frozenset(settings.exclude),
-        )
+        self._policy = policy_of(config.packages, feeds.kind)
         self._database: Database = dpkg if feeds.kind == DEB else opkg
         self._diversions = dpkg.read_diversions(base) if feeds.kind == DEB else {}
-        _check_format(base, feeds.kind, "the base image")
+        check_format(base, feeds.kind, "the base image")
         self._installed = list(self._database.read(base))
         self._owners = Owners(base, self._database, self._installed, self._diverted)
         self._added: list[Added] = []  # of all layers, where the database comes after them
@@ -146,7 +144,7 @@ class Installer:
         if not any(path.startswith(_DATABASES) for path in changed):
             return
         tree = Tree(tree.entries)
-        _check_format(tree, self._feeds.kind, "a layer below")
+        check_format(tree, self._feeds.kind, "a layer below")
         if self._feeds.kind == DEB:
             self._diversions = dpkg.read_diversions(tree)
         known = {(*identity(one), one.version): one for one in self._installed}
@@ -180,7 +178,7 @@ class Installer:
             replaced = [one.replaces for one in shipments if one.replaces is not None]
             wanted = self._with_database(tree, wanted, added, replaced)
         if self._config.packages.database != KEEP:
-            wanted = Wanted({**_plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
+            wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
         return Installation(wanted, asked, _facts(resolution, self._held))
 
     def hold(self) -> None:
@@ -275,7 +273,7 @@ class Installer:
             if (uid, gid) != (entry.uid, entry.gid):
                 entries[path] = entry = entry._replace(uid=uid, gid=gid)
             below = tree.entry(path) if entry.kind == DIRECTORY else None
-            if below is not None and below.kind == DIRECTORY and not _agree(below, entry):
+            if below is not None and below.kind == DIRECTORY and not agree(below, entry):
                 del entries[path]  # a directory that is there keeps its facts
         return entries, AskedFor(users, groups)
 
@@ -320,7 +318,23 @@ class Installer:
         return Wanted(upper.entries, tuple(sorted(removed)))
 
 
-def _check_format(tree: Tree, kind: str, where: str) -> None:
+def policy_of(settings: PackageSettings, kind: str) -> Policy:
+    """What decides which packages are chosen, beside the packages."""
+    return Policy(
+        kind,
+        settings.native,
+        settings.recommends,
+        frozenset(settings.bad_recommendations),
+        frozenset(settings.exclude),
+    )
+
+
+def check_format(tree: Tree, kind: str, where: str) -> None:
+    """See that a tree has no packages in the database of the other format.
+
+    Raises:
+        InputError: it has.
+    """
     other = opkg if kind == DEB else dpkg
     number = sum(one.whole for one in other.read(tree))
     if number:
@@ -360,17 +374,17 @@ def _without_bytes(added: Added) -> Added:
     return added._replace(md5=sums.get)
 
 
-def _agree(one: Entry, other: Entry) -> bool:
+def agree(one: Entry, other: Entry) -> bool:
     """Whether two directories have the same facts; times do not count."""
     return one._replace(mtime=0) == other._replace(mtime=0)
 
 
-def _plain_parents(tree: Tree, wanted: Wanted, epoch: int) -> dict[str, Entry]:
+def plain_parents(tree: Tree, wanted: Wanted, epoch: int) -> dict[str, Entry]:
     """The directories that changes lie in where they are as made ones: then it is the same whether they lie below."""
     made = Entry(DIRECTORY, 0o755, mtime=epoch)
     parents = {up for path in (*wanted.entries, *wanted.removed) for up in ancestors(path)}
     found = ((path, tree.entry(path)) for path in parents)
-    return {path: made for path, below in found if below is not None and _agree(below, made)}
+    return {path: made for path, below in found if below is not None and agree(below, made)}
 
 
 def _check_way(tree: Lookup, link: str, place: str) -> None:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 class Selected(NamedTuple):
     """A package to install. `asked_by` is the name of the package that needs it, empty where the layer names it.
 
-    `replaces` is what it upgrades below.
+    `replaces` is what it upgrades below; `obsoletes` are others below whose place it takes too.
     """
 
     package: Package
     asked_by: str
     replaces: Installed | None
+    obsoletes: tuple[Installed, ...] = ()
 
 
 class Resolution(NamedTuple):
@@ -51,6 +52,17 @@ def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
         ConfigError: there is no way, with the shortest chain of reasons.
         InputError: a package's relations can not be read.
     """
+    wanted, below = asked_for(world, layer, names)
+    chosen = _choose(world, layer, wanted) if wanted else []
+    return Resolution(tuple(_selected(world, wanted, chosen)), below)
+
+
+def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list[Package]], tuple[Installed, ...]]:
+    """The packages that a layer names, each with its versions the best first; and what of it lies below already.
+
+    Raises:
+        ConfigError: no package has a name, or several provide it.
+    """
     asked = [_asked_for(world, name) for name in names]
     faults = _faults(layer, asked)
     if faults:
@@ -62,8 +74,7 @@ def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
         for versions in found
         if not isinstance(versions[0], Installed)
     ]
-    chosen = _choose(world, layer, wanted) if wanted else []
-    return Resolution(tuple(_selected(world, wanted, chosen)), below)
+    return wanted, below
 
 
 def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fault]:
@@ -97,9 +108,9 @@ def _choose(world: World, layer: str, wanted: Sequence[Sequence[Package]]) -> li
     chosen = _least(world, favored, requested) if whole else []
     if chosen:
         return chosen
-    chosen, problems = solve(world, _universe(world, best), best, favored)
+    chosen, problems = solve(world, universe(world, best), best, favored)
     if problems and any(len(versions) > 1 for versions in wanted):
-        chosen, _ = solve(world, _universe(world, wanted), wanted, favored)
+        chosen, _ = solve(world, universe(world, wanted), wanted, favored)
     if not chosen:
         raise ConfigError([explain(world, layer, requested, problems)])
     return _least(world, chosen, [one for versions in wanted for one in versions])
@@ -112,7 +123,7 @@ def _least(world: World, packages: Sequence[Package], requested: Sequence[Packag
     return solve(world, packages, kept, ())[0]
 
 
-def _universe(world: World, wanted: Iterable[Sequence[Package]]) -> list[Package]:
+def universe(world: World, wanted: Iterable[Sequence[Package]]) -> list[Package]:
     """All packages that may have a part in installing those wanted, beginning with these."""
     pending = [*(one for versions in wanted for one in versions), *_in_place(world)]
     found = {id(one): one for one in pending}
@@ -141,12 +152,14 @@ def _in_place(world: World) -> Iterator[Package]:
 def _selected(world: World, wanted: Sequence[Sequence[Package]], chosen: Sequence[Package]) -> list[Selected]:
     members = {id(one) for one in chosen}
     requested = [one for versions in wanted for one in versions if id(one) in members]
+    ordered = _ordered(world, requested, chosen)
+    return [Selected(one, asker, world.replaced(one)) for one, asker in zip(ordered, askers(world, requested, ordered))]
+
+
+def askers(world: World, requested: Sequence[Package], chosen: Sequence[Package]) -> list[str]:
+    """For each of the packages chosen the name of the one that needs it, empty for those requested."""
     asked_by = {one: link.asker.name if link else "" for one, link in chains(world, requested, chosen).items()}
-    selected = []
-    for one in _ordered(world, requested, chosen):
-        asker = asked_by[id(one)] if id(one) in asked_by else _cause(world, one, chosen)
-        selected.append(Selected(one, asker, world.replaced(one)))
-    return selected
+    return [asked_by[id(one)] if id(one) in asked_by else _cause(world, one, chosen) for one in chosen]
 
 
 def _cause(world: World, one: Package, chosen: Sequence[Package]) -> str:

@@ -26,11 +26,18 @@ GROUPS = {
     "trees from bytes": "decompress untar members changeset scan confined",
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
-    "packages of feeds": "packages packages.package packages.control packages.version packages.relation packages.index "
+    "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
+    "packages.rpm.header packages.rpm.sums packages.rpm.capabilities packages.rpm.cpio packages.rpm.files "
+    "packages.rpm.members packages.rpm.archive packages.rpm.relation packages.rpm.primary packages.rpm.repomd "
+    "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
-    "packages.explain packages.resolve",
+    "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.alternatives packages.place packages.owners packages.installer packages.recall plan inputs",
+    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
+    "packages.rpm.entered packages.rpm.database packages.alternatives packages.place packages.owners "
+    "packages.installer packages.recall packages.native packages.native.volatile packages.native.manager "
+    "packages.native.root packages.native.catalog packages.native.apt packages.native.dnfplugin "
+    "packages.native.rpmcatalog packages.native.repository packages.native.dnf packages.native.installer plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "locking store survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""apt and dpkg: how they are called so that they work in a directory alone, and take nothing of this machine.
+
+apt chooses from an index of our own, which holds what the built-in installer could choose from. dpkg unpacks and keeps
+its database; it never sees a script of a package, which without a container would be run on this machine: `dpkg-deb`
+leaves them out for it, and they are put into the database afterwards. Follows apt.conf(5), apt-get(8) and dpkg(1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...content import Literal
+from ...errors import ToolError
+from ...run import run, run_logged
+from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, decode, parent
+from .. import dpkg
+from ..database import KEEP, Step, identity, lines_of, names_in, paragraph, read_file
+from .manager import Outcome, Planned, Refused, last_lines
+from .root import BUILTIN
+from .volatile import APT, COMMON, DPKG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ...tree import Source
+    from ..contents import Contents
+    from ..package import Installed, Package
+    from .catalog import DebianCatalog
+    from .manager import Place, Request
+
+_DATABASE = "var/lib/dpkg"
+_ARCHS = f"{_DATABASE}/arch"
+_SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
+_SCRIPT = re.compile(rf"{_DATABASE}/info/(.+)\.({'|'.join(_SCRIPTS)})")
+_INSTALLS = re.compile(r"Inst ([^\s:]+)\S* (?:\[[^\]]*\] )?\((\S+) .*?\[(\S+)\]\)")
+_FAILED = re.compile(r"^dpkg: error processing (?:archive|package) (.+) \(--?[a-z-]+\):\n +(.*)$", re.MULTILINE)
+_LINK = re.compile(r"\S*/scratch/feed/(?:\./)?([0-9]+)\.deb")
+_HOOKS = re.compile(r"^\s*(?:pre|post)-invoke\b", re.MULTILINE)
+_HOST_SETTINGS = ("/etc/dpkg/dpkg.cfg", "/etc/dpkg/dpkg.cfg.d/*")
+
+_SETTINGS = """\
+Dir::State "{state}";
+Dir::State::status "{root}/var/lib/dpkg/status";
+Dir::State::extended_states "{root}/var/lib/apt/extended_states";
+Dir::Cache "{cache}";
+Dir::Log "{log}";
+Dir::Etc "{etc}";
+Dir::Etc::main "none";
+Dir::Etc::parts "parts";
+Dir::Etc::sourcelist "sources.list";
+Dir::Etc::sourceparts "parts";
+Dir::Etc::preferences "none";
+Dir::Etc::preferencesparts "parts";
+Dir::Etc::trusted "none";
+Dir::Etc::trustedparts "parts";
+Dir::Bin::dpkg "{dpkg}";
+APT::Architecture "{native}";
+#clear APT::Architectures;
+APT::Architectures {{ {archs} }};
+APT::Install-Recommends "{recommends}";
+APT::Install-Suggests "false";
+APT::Get::Assume-Yes "true";
+APT::Get::Remove "false";
+APT::Immediate-Configure "false";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::GzipIndexes "false";
+Debug::NoLocking "true";
+DPkg::Path "{bin}:{path}";
+DPkg::Use-Pty "false";
+DPkg::Options {{ {options} }};
+"""
+_OPTIONS = (
+    "--force-unsafe-io",
+    "--force-confdef",
+    "--force-confold",
+    "--force-bad-path",
+    "--no-debsig",
+    "--path-include=*",
+)
+# dpkg's own architecture is what it was made for; apt, which knows the image's, has seen to what needs what.
+_FOREIGN = ("--force-architecture", "--force-depends")
+
+# As dpkg calls it: `dpkg-deb --control FILE FOLDER`.
+_DPKG_DEB = """\
+#!/bin/sh
+set -e
+{program} "$@"
+if [ "$1" = --control ]; then
+    for folder; do :; done
+    for name in {scripts}; do rm -f -- "$folder/$name"; done
+fi
+"""
+
+
+class Apt:
+    """apt and dpkg in the place `place`; `digest` gives a package's SHA-256 where its feed does not tell."""
+
+    databases = (f"{_DATABASE}/", "var/lib/apt/")
+    volatile = (*COMMON, *DPKG, *APT)
+    not_run = ("preinst", "config", "postinst")  # what dpkg would run when it installs
+
+    def __init__(self, place: Place, catalog: DebianCatalog, digest: Callable[[Package], str]) -> None:
+        self._place = place
+        self._catalog = catalog
+        self._digest = digest
+        self._native = catalog.policy.native
+        self._programs = {name: _program(name) for name in ("apt-get", "dpkg", "dpkg-deb")}
+        _check_hooks()
+        self._host = run([self._programs["dpkg"], "--print-architecture"]).output.strip()
+        self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
+        self._offered: list[Package] = []  # by the numbers that apt knows their files by
+
+    # ---- the tree
+
+    def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
+        hidden = {path: entry for path, entry in tree.entries.items() if not _SCRIPT.fullmatch(path)}
+        upper = Overlay(Tree(hidden))
+        removed: tuple[str, ...] = ()
+        split = tree.entry(f"{_DATABASE}/status") is None or names_in(tree, f"{_DATABASE}/status.d")
+        if split or _known(dpkg.read(tree)) != _known(request.installed):
+            removed = self._enter(upper, tree, request)
+        archs = list(dict.fromkeys((self._host, *self._architectures(request.installed))))
+        upper.put(_ARCHS, _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch), request.epoch)
+        if tree.entry(dpkg.MARKS) is None:
+            upper.put(dpkg.MARKS, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
+        return {**{path: entry for path, entry in hidden.items() if path not in removed}, **upper.entries}
+
+    def _enter(self, upper: Overlay, tree: Tree, request: Request) -> tuple[str, ...]:
+        """Give the root a database in dpkg's own form; what of the tree's goes for it."""
+        step = Step(request.installed, (), (), self._architectures(request.installed), request.epoch)
+        written = dpkg.write(tree, step, KEEP)
+        for path in written.directories:
+            upper.put(path, Entry(DIRECTORY, 0o755, mtime=request.epoch), request.epoch)
+        for path, (data, mode) in written.files.items():
+            upper.put(path, _file(data, request.epoch, mode), request.epoch)
+        return written.removed
+
+    def installed(self, tree: Source) -> Sequence[Installed]:
+        return dpkg.read(tree)
+
+    def finish(
+        self, found: Mapping[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]
+    ) -> Mapping[str, Entry]:
+        entries = dict(found)
+        del entries[_ARCHS]
+        self._finish_archs(entries, tree, request)
+        self._finish_marks(entries, tree, request, held)
+        # What a package was called below may lack the architecture.
+        gone = {stem for contents in held for stem in (contents.fields["Package"], dpkg.stem(contents.fields))}
+        for path, entry in tree.entries.items():
+            match = _SCRIPT.fullmatch(path)
+            if match and match[1] not in gone:
+                entries[path] = entry
+        for contents in held:
+            for name in _SCRIPTS:
+                data = contents.control.get(name)
+                if data is not None:
+                    path = f"{_DATABASE}/info/{dpkg.stem(contents.fields)}.{name}"
+                    entries[path] = _file(data, request.epoch, 0o755)
+        return entries
+
+    def _finish_archs(self, entries: dict[str, Entry], tree: Tree, request: Request) -> None:
+        """The architectures of the image's packages, without this machine's own."""
+        known = lines_of(read_file(tree, _ARCHS))
+        there = self._architectures(dpkg.read(Tree(entries)))
+        archs = list(dict.fromkeys((*(known or there[:1]), *there)))
+        if archs == known:
+            entries[_ARCHS] = tree.entries[_ARCHS]
+        elif len(archs) > 1:
+            entries[_ARCHS] = _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch)
+
+    def _finish_marks(self, entries: dict[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]) -> None:
+        """The marks of packages nobody asked for, in an order of their own and only where there are some."""
+        data = dpkg.marks_of(dpkg.read(Tree(entries)), self._native)
+        if data:
+            entries[dpkg.MARKS] = _file(data, request.epoch)
+        elif dpkg.MARKS not in tree:
+            del entries[dpkg.MARKS]
+            folder = parent(dpkg.MARKS)
+            shipped = (member.path for contents in held for member in contents.members)
+            if folder not in tree and folder not in shipped:
+                del entries[folder]
+
+    def _architectures(self, installed: Sequence[Installed]) -> list[str]:
+        return [self._native, *sorted({one.arch for one in installed} - {self._native, "all", ""})]
+
+    # ---- the tools
+
+    def resolve(self, request: Request) -> Sequence[Planned]:
+        self._write_settings(request)
+        self._write_index(request)
+        status, said = self._run("update")
+        if status:
+            raise Refused(last_lines(said))
+        status, said = self._run("-s", "install", *request.names)
+        if status:
+            raise Refused(last_lines(said))
+        found = filter(None, map(_INSTALLS.match, said.splitlines()))
+        return [Planned(match[1], match[2], match[3]) for match in found]
+
+    def install(self, request: Request) -> Outcome:
+        status, said = self._run("install", *request.names)
+        failed = _FAILED.search(said) if status else None
+        if failed is None:
+            return Outcome(status == 0, last_lines(said))
+        names = {one.path: one.name for one in self._offered}
+        return Outcome(False, last_lines(said), names.get(failed[1], failed[1]), failed[2])
+
+    def _run(self, *words: str) -> tuple[int, str]:
+        """apt-get's exit status and what it said, with the names of files that people know."""
+        log = self._path("log", "output")
+        variables = {
+            "APT_CONFIG": self._path("apt.conf"),
+            "DEBIAN_FRONTEND": "noninteractive",
+            "HOME": self._path("home"),
+        }
+        status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
+        with open(log, encoding="utf-8", errors="backslashreplace") as file:
+            said = file.read()
+        return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, said)
+
+    def _path(self, *names: str) -> str:
+        return os.path.join(self._place.scratch, *names)
+
+    def _write(self, name: str, text: str, mode: int = 0o644) -> None:
+        path = self._path(name)
+        try:
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+            os.chmod(path, mode)
+        except OSError as error:
+            raise ToolError(f"cannot write {path}: {error.strerror}") from error
+
+    def _write_settings(self, request: Request) -> None:
+        folders = {name: self._path(name) for name in ("state", "cache", "log", "etc", "bin", "home", "feed")}
+        for folder in (*folders.values(), self._path("etc", "parts"), self._path("state", "lists", "partial")):
+            os.makedirs(folder, exist_ok=True)
+        os.makedirs(self._path("cache", "archives", "partial"), exist_ok=True)
+        archs = [*self._architectures(request.installed), *self._catalog.feeds.archs]
+        options = [f"--root={self._place.root}", f"--log={self._path('log', 'dpkg')}", *_OPTIONS]
+        if self._native != self._host:
+            options += _FOREIGN
+        values: dict[str, Any] = {
+            **folders,
+            "root": self._place.root,
+            "dpkg": self._programs["dpkg"],
+            "native": self._native,
+            "archs": _listed(arch for arch in dict.fromkeys(archs) if arch != "all"),
+            "recommends": str(self._catalog.policy.recommends).lower(),
+            "path": os.environ.get("PATH", os.defpath),
+            "options": _listed(options),
+        }
+        self._write("apt.conf", _SETTINGS.format(**values))
+        self._write("etc/sources.list", f"deb [trusted=yes] file:{quote(folders['feed'])} ./\n")
+        wrapper = _DPKG_DEB.format(program=_quoted(self._programs["dpkg-deb"]), scripts=" ".join(_SCRIPTS))
+        self._write("bin/dpkg-deb", wrapper, 0o755)
+
+    def _write_index(self, request: Request) -> None:
+        """The packages that may be taken, each behind a link with a plain name."""
+        paragraphs = []
+        self._offered = self._catalog.offered(request.names, request.installed)
+        for number, package in enumerate(self._offered):
+            self._catalog.feeds.check_present(package)
+            link = self._path("feed", f"{number}.deb")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(link)
+            os.symlink(os.path.realpath(package.path), link)
+            size = os.stat(link).st_size if package.size is None else package.size
+            fields = {**package.fields, "Recommends": self._recommends(package)}
+            files = {"Filename": f"./{number}.deb", "Size": str(size), "SHA256": self._digest(package)}
+            paragraphs.append(paragraph({**fields, **files}.items()))
+        self._write("feed/Packages", decode(b"".join(paragraphs)))
+
+    def _recommends(self, package: Package) -> str:
+        """What a package recommends, without what BAD_RECOMMENDATIONS names."""
+        bad = self._catalog.policy.bad_recommendations
+        groups = [
+            [one for one in group.split("|") if re.split(r"[\s(:]", one.strip())[0] not in bad]
+            for group in package.fields.get("Recommends", "").split(",")
+        ]
+        return ",".join("|".join(group) for group in groups if group)
+
+    def _version(self, program: str) -> str:
+        """The version that a program tells of itself."""
+        match = re.search(r"[0-9][0-9A-Za-z.~+-]*", run([self._programs[program], "--version"]).output)
+        return match[0] if match else "unknown"
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise ToolError(f"there is no {name} on the PATH", hint=f"install apt and dpkg, or {BUILTIN}")
+    return path
+
+
+def _check_hooks() -> None:
+    """See that dpkg, which reads this machine's settings whatever it is told, runs no hook of theirs.
+
+    Raises:
+        ToolError: it would.
+    """
+    for path in (path for pattern in _HOST_SETTINGS for path in sorted(glob.glob(pattern))):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            if _HOOKS.search(file.read()):
+                raise ToolError(
+                    f"{path}: dpkg would run its hooks on this machine for a package of the image",
+                    hint=f"take pre-invoke and post-invoke out of it, or {BUILTIN}",
+                )
+
+
+def _known(packages: Sequence[Installed]) -> set[tuple[str, str, str, str]]:
+    return {(*identity(one), one.version, one.state) for one in packages}
+
+
+def _file(data: bytes, epoch: int, mode: int = 0o644) -> Entry:
+    return Entry(FILE, mode, mtime=epoch, size=len(data), content=Literal(data))
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " ".join(f'"{word}";' for word in words)
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"

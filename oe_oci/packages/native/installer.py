@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""Layers of packages, one after the other, installed by a real package manager into a directory that grows.
+
+After each installation the packages that are there are held against those the tool said it would install. To the plan
+it is the same as the built-in installer. Must not know blobs, caches or OCI documents, nor how a tool is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+from ...accounts import Owners as AskedFor
+from ...accounts import read_names
+from ...errors import ConfigError, Fault, ToolError
+from ...populate import Wanted
+from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
+from ..database import KEEP, identity
+from ..installer import Installation, InstalledPackage, LayerPackages, plain_parents
+from .manager import Refused, Request
+from .volatile import DATED, REMOVED, matcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ...config import Config, PackagesLayer
+    from ...tree import Entry
+    from ..contents import Contents
+    from ..package import Installed, Package
+    from .catalog import Asked, Catalog
+    from .manager import Manager, Outcome, Planned
+    from .root import WorkRoot
+
+Read = Callable[["Sequence[Package]"], "list[Contents]"]
+
+_BATCH = 8  # packages whose payloads are held while they are checked
+
+
+class NativeInstaller:
+    """Installs the packages of layer after layer with `manager`, into `root`.
+
+    `read` tells what packages' files hold, and sees that they are not damaged.
+    """
+
+    def __init__(
+        self, config: Config, base: Tree, catalog: Catalog, manager: Manager, root: WorkRoot, read: Read
+    ) -> None:
+        self._config = config
+        self._epoch = config.epoch or 0
+        self._catalog = catalog
+        self._manager = manager
+        self._root = root
+        self._read = read
+        self._installed = list(manager.installed(base))
+        # The database where the image does not have it, or not yet: what the root has otherwise than the tree.
+        self._withheld: dict[str, Entry] = {}
+        self._lost: set[str] = set()
+
+    def missing(self, layer: PackagesLayer) -> list[Fault]:
+        """What of a layer's names no package has."""
+        return self._catalog.missing(layer, self._installed)
+
+    def notice(self, tree: Tree, changed: Iterable[str]) -> None:
+        """Take note of a layer of another kind that changed paths of the tree: it may have brought packages too.
+
+        Raises:
+            InputError: it has a damaged database.
+        """
+        brought = [path for path in changed if self._is_database(path) and tree.entries[path].kind != DIRECTORY]
+        for path in brought:
+            self._withheld.pop(path, None)
+            self._lost.discard(path)
+        if brought:
+            found = {identity(one): one for one in self._manager.installed(Tree(tree.entries))}
+            self._installed = [*found.values(), *(one for one in self._installed if identity(one) not in found)]
+
+    def install(self, layer: PackagesLayer, tree: Tree) -> Installation:
+        """The packages a layer names, and all they need, on top of `tree`.
+
+        Raises:
+            ConfigError: the packages can not be had together.
+            InputError: a package is damaged.
+            ToolError: the package manager failed; the message has its own last lines.
+        """
+        asked = self._catalog.ask(layer, self._installed)
+        if not asked.names:
+            return Installation(Wanted({}), AskedFor(), LayerPackages((), asked.below, self._manager.tool))
+        request = Request(layer.name, asked.names, tuple(self._installed), self._epoch)
+        whole = self._whole(tree)
+        self._root.sync(self._manager.prepare(whole, request))
+        self._root.begin()
+        planned = self._planned(layer, request)
+        packages = [self._package(layer, one) for one in planned]
+        held = self._contents(packages)
+        outcome = self._manager.install(request)
+        entries = self._after(request, planned, held, outcome, whole)
+        asked_for = self._name(whole, entries, held)
+        wanted = self._wanted(tree, entries, held)
+        return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))
+
+    def hold(self) -> None:
+        """All files of the layer installed last are at hand."""
+
+    def database(self, tree: Tree) -> Wanted:
+        """The database as it stands after all layers, for a layer of its own."""
+        return Wanted(self._withheld, tuple(sorted(path for path in self._lost if path in tree)))
+
+    # ---- before
+
+    def _whole(self, tree: Tree) -> Tree:
+        """The tree with the database that goes with it."""
+        if not self._withheld and not self._lost:
+            return Tree(tree.entries)
+        kept = {path: entry for path, entry in tree.entries.items() if path not in self._lost}
+        return Tree({**kept, **self._withheld})
+
+    def _planned(self, layer: PackagesLayer, request: Request) -> Sequence[Planned]:
+        try:
+            return self._manager.resolve(request)
+        except Refused as refused:
+            fault = self._catalog.explain(layer, self._installed)
+            names = ", ".join(request.names)
+            message = f"layer '{layer.name}': {self._manager.tool['name']} finds no way to install {names}"
+            fault = fault or Fault("OCI_LAYERS", message)
+            hint = "\n  ".join(filter(None, (fault.hint, *self._said(refused.said))))
+            raise ConfigError([fault._replace(hint=hint)]) from refused
+
+    def _said(self, lines: Sequence[str]) -> list[str]:
+        return [f"{self._manager.tool['name']} says:", *(f"  {line}" for line in lines)] if lines else []
+
+    def _package(self, layer: PackagesLayer, planned: Planned) -> Package:
+        package = self._catalog.package(planned)
+        if package is None:
+            name, version, arch = planned[:3]
+            raise ToolError(
+                f"layer '{layer.name}': {self._manager.tool['name']} means to install {name} {version} for {arch},"
+                " which no feed has"
+            )
+        return package
+
+    def _contents(self, packages: Sequence[Package]) -> list[Contents]:
+        """What packages hold; their bytes are let go, as the tool reads them itself."""
+        held: list[Contents] = []
+        for at in range(0, len(packages), _BATCH):
+            batch = self._read(packages[at : at + _BATCH])
+            for contents in batch:
+                contents.payload.release()
+            held += batch
+        return held
+
+    # ---- after
+
+    def _after(
+        self,
+        request: Request,
+        planned: Sequence[Planned],
+        held: Sequence[Contents],
+        outcome: Outcome,
+        whole: Tree,
+    ) -> dict[str, Entry]:
+        """What the image is to hold after an installation, which is to have gone well."""
+        installed = self._manager.installed(self._root.source)
+        fault = _fault(request, planned, installed, outcome)
+        if fault:
+            hint = "\n  ".join(self._said(outcome.said))
+            raise ToolError(f"layer '{request.layer}': {self._manager.tool['name']}: {fault}", hint=hint)
+        self._installed = list(installed)
+        return dict(self._manager.finish(self._scan(whole), whole, request, held))
+
+    def _scan(self, whole: Tree) -> dict[str, Entry]:
+        """What the root holds, without what is not the same in each build."""
+        found = self._root.scan(matcher(self._manager.volatile, DATED))
+        is_removed = matcher(self._manager.volatile, REMOVED)
+        for path in [path for path in found if is_removed(path)]:
+            if path in whole:
+                found[path] = whole.entries[path]
+            elif path in found:
+                for inner in self._root.forget(path):
+                    del found[inner]
+        return found
+
+    def _name(self, whole: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> AskedFor:
+        """Give entries the owners that packages name, as the image or OCI_IMAGE_ACCOUNTS knows them.
+
+        A tool asks this machine, whose numbers for a name are its own.
+        """
+        tree = Tree(entries)
+        names = read_names(tree, self._config.accounts)
+        users: set[str] = set()
+        groups: set[str] = set()
+        parents: dict[str, str] = {}
+        for member in (member for contents in held for member in contents.members):
+            users.add(member.user)
+            groups.add(member.group)
+            path = _placed(tree, member.path, parents)
+            entry = entries.get(path)
+            if entry is None or entry is whole.entries.get(path) or entry.kind != member.entry.kind:
+                continue
+            uid = names.users.get(member.user, member.entry.uid)
+            gid = names.groups.get(member.group, member.entry.gid)
+            if (uid, gid) != (entry.uid, entry.gid):
+                entries[path] = entry._replace(uid=uid, gid=gid)
+        return AskedFor(users, groups)
+
+    def _wanted(self, tree: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> Wanted:
+        """What a layer wants, without the database where the image is not to have it in that layer."""
+        removed = {path for path in tree.entries if path not in entries}
+        if self._config.packages.database != KEEP:
+            shipped = {member.path for contents in held for member in contents.members}
+            mine = {path for path in entries if self._is_database(path) and path not in shipped}
+            self._withheld = {path: entries[path] for path in mine if entries[path] is not tree.entries.get(path)}
+            self._lost = {path for path in removed if self._is_database(path)}
+            self._withhold_parents(tree, entries)
+            removed -= self._lost
+        changed = {
+            path: entry
+            for path, entry in entries.items()
+            if path not in self._withheld and entry is not tree.entries.get(path)
+        }
+        wanted = Wanted(changed, tuple(sorted(removed)))
+        if self._config.packages.database != KEEP:
+            wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **changed}, wanted.removed)
+        return wanted
+
+    def _withhold_parents(self, tree: Tree, entries: Mapping[str, Entry]) -> None:
+        """Directories that are there for the database alone are withheld with it."""
+        lonely = {up for path in self._withheld for up in ancestors(path) if up not in tree and up in entries}
+        if lonely:
+            for path in entries:
+                if path not in self._withheld and path not in lonely:
+                    lonely.difference_update(ancestors(path))
+        self._withheld.update((path, entries[path]) for path in lonely)
+
+    def _is_database(self, path: str) -> bool:
+        return f"{path}/".startswith(tuple(self._manager.databases))
+
+    def _facts(
+        self,
+        layer: PackagesLayer,
+        request: Request,
+        asked: Asked,
+        packages: Sequence[Package],
+        held: Sequence[Contents],
+    ) -> LayerPackages:
+        before = {one.name: one.version for one in request.installed if one.whole}
+        askers = self._catalog.askers(layer, request.installed, packages)
+        new = tuple(
+            InstalledPackage(
+                *package[:3],
+                contents.digest,
+                contents.size,
+                sum(member.entry.size for member in contents.members if member.hardlink is None),
+                asker,
+                before.get(package.name, ""),
+                tuple(name for name in self._manager.not_run if name in contents.control),
+            )
+            for package, contents, asker in zip(packages, held, askers)
+        )
+        return LayerPackages(new, asked.below, self._manager.tool)
+
+
+def _placed(tree: Tree, path: str, parents: dict[str, str]) -> str:
+    """Where the file of a path lies, behind links."""
+    up = parent(path)
+    if up not in parents:
+        parents[up] = resolve(tree, up, follow=True).path
+    return join(parents[up], path.rpartition("/")[2]) if path else path
+
+
+def _fault(request: Request, planned: Sequence[Planned], installed: Sequence[Installed], outcome: Outcome) -> str:
+    """What is wrong with the packages that are there after an installation; empty where nothing is."""
+    if outcome.failed:
+        return f"{outcome.failed}: {outcome.reason or 'could not be installed'}"
+    found = {identity(one): one for one in installed}
+    for one in planned:
+        there = found.get((one.name, one.arch))
+        if there is None or not there.whole:
+            return f"{one.name} {one.version} was not installed"
+        if there.version != one.version:
+            return f"{one.name} {one.version} was not installed, but {there.version} is"
+        if not _is_configured(there):
+            return f"{one.name} {one.version} was left '{there.state}'"
+    if not outcome.done:
+        return f"failed to install {', '.join(request.names)}"
+    gone = {one.name for one in planned}.union(*(one.replaces for one in planned))
+    for before in request.installed:
+        after = found.pop(identity(before), None)
+        if before.name not in gone and before.whole and (after is None or after.version != before.version):
+            return f"{before.shown}, which lay below, was {'removed' if after is None else 'changed'}"
+    known = {(one.name, one.arch) for one in planned}
+    more = next((one for one in found.values() if identity(one) not in known and one.whole), None)
+    return f"{more.shown} was installed, which it did not plan" if more else ""
+
+
+def _is_configured(package: Installed) -> bool:
+    words = package.state.split()
+    return words[-1] == "installed" and "reinstreq" not in words

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: MIT
+"""A directory that holds the image as it stands, for a package manager to install into; and what one did there.
+
+What it holds is written from the tree and read back after each installation, each time only what changed. The contents
+of files that a tool made are known by their digests from then on, so that a later installation may change them in
+place. Under fakeroot or pseudo all facts are those they tell. Must not know packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...content import Region, pieces, unreadable
+from ...errors import InputError, ToolError
+from ...scan import Directory
+from ...tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, decode, encode, join, order, parent, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ...tree import Entry, Source
+
+BUILTIN = 'set OCI_PACKAGE_MANAGER = "builtin", which needs no rights'
+
+_DEVICES = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_INHERITED = ("system.posix_acl_default", "system.posix_acl_access")
+# Facts that no clock and no owner under fakeroot leave as they were when a file changes.
+_Facts = tuple[object, ...]
+
+
+class _Known(NamedTuple):
+    """What is at a path: the entry it was made of or read as, and the facts on disk."""
+
+    entry: Entry
+    facts: _Facts
+
+
+class WorkRoot:
+    """The directory `root` in the folder `folder`; a context manager that removes both at its end.
+
+    `epoch` is the time of what a tool makes and the latest one of what it installs; None for the files' own. `jobs` are
+    threads that hash.
+    """
+
+    def __init__(self, folder: str, epoch: int | None, jobs: int = 1) -> None:
+        self.path = os.path.join(folder, "root")
+        self.scratch = os.path.join(folder, "scratch")
+        self._folder = folder
+        self._kept = encode(os.path.join(folder, "kept"))
+        self._root = encode(self.path)
+        self._epoch = epoch
+        self._jobs = jobs
+        self._known: dict[str, _Known] = {}
+        self._scans = 0
+        self._began = 0
+        self._ended = -1
+        # A file's extended attributes are another program's, who changes no time of the file for them.
+        self._faked = "LD_PRELOAD" in os.environ
+
+    def __enter__(self) -> WorkRoot:
+        try:
+            for path in (self._folder, self.path, self.scratch, decode(self._kept)):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ToolError(f"cannot make the folder {self._folder}: {error.strerror}") from error
+        for name in _INHERITED:
+            # What the folder around gives to all that is made in it is no part of the image.
+            with contextlib.suppress(OSError):
+                os.removexattr(self._root, name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove_folder(self._folder)
+
+    @property
+    def source(self) -> Source:
+        """What the directory holds at present."""
+        return Directory(self.path, "work", lambda mtime: mtime)
+
+    # ---- from the tree to the disk
+
+    def sync(self, entries: Mapping[str, Entry]) -> None:
+        """Make the directory hold these entries and nothing else; only what differs from what is there is written.
+
+        Raises:
+            InputError, ToolError: a content can not be read, or something not be made.
+        """
+        gone = {path for path in self._known if path not in entries}
+        stale = {path for path, entry in entries.items() if path not in self._known or self._known[path].entry != entry}
+        stale |= self._other_names(entries, stale)
+        rebuilt = {path for path in stale if not self._keeps_content(path, entries[path])}
+        saved = self._save(entries, rebuilt)
+        touched = {parent(path) for path in (*gone, *rebuilt) if path}
+        for path in sorted(gone | (rebuilt & self._known.keys()), key=order, reverse=True):
+            self._remove(path)
+        self._make(entries, rebuilt, saved)
+        for path in stale:
+            if entries[path].kind != DIRECTORY:
+                self._dress(path, entries[path])
+        directories = {path for path in stale | touched if path in entries and entries[path].kind == DIRECTORY}
+        for path in sorted(directories, key=order, reverse=True):
+            self._dress(path, entries[path])
+        for path in stale | touched:
+            if path in entries:
+                self._known[path] = _Known(entries[path], self._facts(self._name(path)))
+        for place in saved.values():
+            os.unlink(place)
+
+    def _other_names(self, entries: Mapping[str, Entry], stale: set[str]) -> set[str]:
+        """The other names of the inodes that must be made anew."""
+        inodes = {entries[path].inode for path in stale} - {None}
+        return {path for path, entry in entries.items() if entry.inode in inodes} if inodes else set()
+
+    def _keeps_content(self, path: str, entry: Entry) -> bool:
+        """Whether what is at a path needs but other facts."""
+        known = self._known.get(path)
+        if known is None:
+            return False
+        if entry.kind == DIRECTORY:
+            return known.entry.kind == DIRECTORY
+        same = known.entry._replace(mode=entry.mode, uid=entry.uid, gid=entry.gid, mtime=entry.mtime)
+        return same == entry and entry.kind == FILE and entry.inode is None
+
+    def _save(self, entries: Mapping[str, Entry], rebuilt: Iterable[str]) -> dict[bytes, bytes]:
+        """Files of the directory whose bytes are needed for what is made of them anew, linked where they are safe."""
+        saved: dict[bytes, bytes] = {}
+        for path in rebuilt:
+            content = entries[path].content
+            if isinstance(content, Region) and content.path not in saved and self._is_own(content.path):
+                place = os.path.join(self._kept, b"%d" % len(saved))
+                with self._placing(path):
+                    os.link(content.path, place)
+                saved[content.path] = place
+        return saved
+
+    def _is_own(self, path: bytes) -> bool:
+        return path.startswith(self._root + b"/")
+
+    def _remove(self, path: str) -> None:
+        known = self._known.pop(path)
+        with self._placing(path):
+            if known.entry.kind == DIRECTORY:
+                if path:
+                    os.rmdir(self._name(path))
+            else:
+                os.unlink(self._name(path))
+
+    def _make(self, entries: Mapping[str, Entry], paths: Iterable[str], saved: Mapping[bytes, bytes]) -> None:
+        first: dict[object, str] = {}
+        for path in sorted(paths, key=order):
+            entry, name = entries[path], self._name(path)
+            with self._placing(path):
+                if entry.inode is not None and entry.inode in first:
+                    os.link(self._name(first[entry.inode]), name, follow_symlinks=False)
+                    continue
+                first[entry.inode] = path
+                if entry.kind == DIRECTORY:
+                    if path:
+                        os.mkdir(name, 0o700)
+                elif entry.kind == FILE:
+                    _write(name, _read_from(entry, saved))
+                elif entry.kind == SYMLINK:
+                    os.symlink(encode(entry.target), name)
+                elif entry.kind == FIFO:
+                    os.mkfifo(name, 0o600)
+                else:
+                    os.mknod(name, _DEVICES[entry.kind] | 0o600, os.makedev(*entry.device))
+
+    def _dress(self, path: str, entry: Entry) -> None:
+        """Set owner, mode, attributes and time, in this order: the kernel drops bits and capabilities on chown."""
+        name = self._name(path)
+        with self._placing(path):
+            os.chown(name, entry.uid, entry.gid, follow_symlinks=False)
+            if entry.kind != SYMLINK:
+                os.chmod(name, entry.mode)
+            self._set_attributes(name, entry)
+            os.utime(name, ns=(entry.mtime * 10**9,) * 2, follow_symlinks=False)
+
+    def _set_attributes(self, name: bytes, entry: Entry) -> None:
+        wanted = dict(entry.xattrs)
+        there: list[str] = []
+        with contextlib.suppress(OSError):
+            there = os.listxattr(name, follow_symlinks=False)
+        for key in there:
+            if decode(os.fsencode(key)) not in wanted:
+                with contextlib.suppress(OSError):
+                    os.removexattr(name, key, follow_symlinks=False)
+        for key, value in wanted.items():
+            os.setxattr(name, encode(key), value, follow_symlinks=False)
+
+    # ---- from the disk to entries
+
+    def begin(self) -> None:
+        """To be called before a tool is run: what is changed from now on was changed by it."""
+        latest = max((known.facts[-1] for known in self._known.values()), default=0)  # type: ignore[type-var]
+        self._began = self._clock()
+        # Two changes within a tick of the clock could leave the same times.
+        while self._began <= latest:  # type: ignore[operator]
+            self._began = self._clock()
+        self._ended = -1
+
+    def scan(self, dated: Callable[[str], bool] = lambda _path: False) -> dict[str, Entry]:
+        """What the directory holds, by path; what did not change has the entry it had.
+
+        The paths that are to be `dated` have the time of what a tool makes, whatever theirs is.
+
+        Raises:
+            InputError, ToolError: something can not be read, or can not be in an image.
+        """
+        self._ended = self._clock()
+        self._scans += 1
+        directory = Directory(self.path, f"work {self._scans}", lambda mtime: mtime)
+        found: dict[str, _Known] = {}
+        for path, facts in self._walk():
+            known = self._known.get(path)
+            key = self._key(self._name(path), facts)
+            if known is not None and known.facts == key:
+                found[path] = known
+                continue
+            entry = directory.entry_of(self._name(path), facts)
+            if entry is None:
+                self.forget(path)  # a socket means nothing without the process that made it
+            else:
+                mtime = self._epoch or 0 if dated(path) else self._dated(facts.st_mtime_ns)
+                found[path] = _Known(entry._replace(mtime=mtime), key)
+        self._hash(found)
+        for path, after in found.items():
+            before = self._known.get(path)
+            if before is not None and _is_same(before.entry, after.entry):
+                found[path] = _Known(before.entry, after.facts)
+        self._known = found
+        return {path: known.entry for path, known in found.items()}
+
+    def forget(self, path: str) -> list[str]:
+        """Remove a path, and all below it; what was removed of what is known."""
+        lost = [name for name in self._known if name == path or name.startswith(f"{path}/")]
+        for inner in lost:
+            del self._known[inner]
+        name = self._name(path)
+        with self._placing(path):
+            if os.path.isdir(name) and not os.path.islink(name):
+                shutil.rmtree(name)
+            else:
+                os.unlink(name)
+        return lost
+
+    def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
+        yield "", os.lstat(self._root)
+        pending = [""]
+        while pending:
+            directory = pending.pop()
+            name = self._name(directory)
+            try:
+                with os.scandir(name) as listed:
+                    inner = [(decode(one.name), one.stat(follow_symlinks=False)) for one in listed]
+            except OSError as error:
+                raise unreadable(name, error) from error
+            for base, facts in inner:
+                path = join(directory, base)
+                if stat.S_ISDIR(facts.st_mode):
+                    pending.append(path)
+                yield path, facts
+
+    def _hash(self, found: dict[str, _Known]) -> None:
+        """Give files that are new their digests."""
+        new = [path for path, one in found.items() if one.entry.kind == FILE and one is not self._known.get(path)]
+        with ThreadPoolExecutor(max(1, self._jobs)) as pool:
+            contents = list(pool.map(_hashed, (self._name(path) for path in new), (found[p].entry.size for p in new)))
+        for path, content in zip(new, contents):
+            one = found[path]
+            found[path] = one._replace(entry=one.entry._replace(content=content))
+
+    def _dated(self, mtime: int) -> int:
+        """The time to write for one on disk, which is in nanoseconds."""
+        if self._began <= mtime <= self._ended:
+            return self._epoch or 0
+        seconds = mtime // 10**9
+        return max(0, seconds if self._epoch is None else min(seconds, self._epoch))
+
+    def _name(self, path: str) -> bytes:
+        return os.path.join(self._root, encode(path)) if path else self._root
+
+    def _facts(self, name: bytes) -> _Facts:
+        return self._key(name, os.lstat(name))
+
+    def _key(self, name: bytes, facts: os.stat_result) -> _Facts:
+        faked: tuple[object, ...] = ()
+        if self._faked:
+            with contextlib.suppress(OSError):
+                keys = sorted(os.listxattr(name, follow_symlinks=False))
+                faked = tuple((key, os.getxattr(name, key, follow_symlinks=False)) for key in keys)
+        return (
+            *(facts.st_dev, facts.st_ino, facts.st_mode, facts.st_nlink, facts.st_uid, facts.st_gid, facts.st_rdev),
+            *(facts.st_size, facts.st_mtime_ns, faked, facts.st_ctime_ns),
+        )
+
+    def _clock(self) -> int:
+        """The present time of the file system, in nanoseconds."""
+        path = os.path.join(self.scratch, ".clock")
+        with self._placing(""), open(path, "wb"):
+            return os.stat(path).st_ctime_ns
+
+    @contextlib.contextmanager
+    def _placing(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{shown(path)}: holds what no file system can: {error}") from error
+        except OSError as error:
+            denied = error.errno in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
+            hint = f"a user namespace has no devices, and only the owners that are mapped; {BUILTIN}" if denied else ""
+            raise ToolError(f"cannot make {shown(path)} for a package manager: {error.strerror}", hint=hint) from error
+
+
+def check_rights(tool: str, way: str) -> None:
+    """See that the caller may give files their owners, in truth or as fakeroot or pseudo tell it.
+
+    `way` is a command before this one that gives the right.
+
+    Raises:
+        ToolError: the caller may not.
+    """
+    if os.geteuid() != 0:
+        raise ToolError(f"{tool} installs as root alone", hint=f"run {way} oe-oci …, or {BUILTIN}")
+
+
+def _write(name: bytes, data: Iterator[memoryview]) -> None:
+    descriptor = os.open(name, _NEW_FILE, 0o600)
+    try:
+        for piece in data:
+            view = piece
+            while view:
+                view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def _read_from(entry: Entry, saved: Mapping[bytes, bytes]) -> Iterator[memoryview]:
+    content = entry.content
+    assert content is not None
+    if isinstance(content, Region) and content.path in saved:
+        content = content._replace(path=saved[content.path])
+    return pieces(content)
+
+
+def _hashed(name: bytes, size: int) -> Region:
+    content = Region(name, 0, size)
+    state = hashlib.sha256()
+    for piece in pieces(content):
+        state.update(piece)
+    # Without a stamp: a tool may write the same bytes to it again.
+    return content._replace(digest=state.digest())
+
+
+def _is_same(before: Entry, after: Entry) -> bool:
+    """Whether nothing changed but the time, as it does of a directory when something in it does."""
+    return before._replace(mtime=0, inode=None) == after._replace(mtime=0, inode=None) and (
+        before.kind == DIRECTORY or before.inode is None is after.inode
+    )
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder and all in it, whatever the modes of its directories; what can not be removed is left."""
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o700)
+    for folder, inner, _ in os.walk(path):
+        for name in inner:
+            full = os.path.join(folder, name)
+            if not os.path.islink(full):
+                with contextlib.suppress(OSError):
+                    os.chmod(full, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
