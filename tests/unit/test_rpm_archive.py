@@ -587,6 +587,12 @@ def test_hard_links_whose_content_is_elsewhere(refused):
     refused(with_payload(given, member(b"./a", b"") + TRAILER), "/b: is in the header of the package, but not")
 
 
+def test_names_of_one_inode_with_other_content_each(refused):
+    for other in (file("/b", b"y", link="1"), file("/b", b"longer", link="1")):
+        given = [file("/a", b"x", link="1"), other]
+        refused(data_of(given), "/a: is another name of /b, and by its header has other content")
+
+
 @pytest.mark.parametrize(
     ("plain", "text"),
     [

@@ -151,14 +151,21 @@ class _Members:
             names = self._names.setdefault(file.inode, [])
             names.append(len(self._found) - 1)
             if last:
-                self._link(names, member)
+                self._link(names, member, file)
 
-    def _link(self, names: Sequence[int], last: Member) -> None:
-        """Give all names of an inode, by their places in what was found, what the last one has: also its facts."""
+    def _link(self, names: Sequence[int], last: Member, file: File) -> None:
+        """Give all names of an inode, by their places in what was found, what the last one has: also its facts.
+
+        rpm sets those once it has written the content.
+        """
         first = self._found[names[0]].path
         entry = last.entry._replace(inode=(self._key, first))
         for number in names:
             member = self._found[number]
+            said = self._files[self._numbers[member.path]]
+            if (said.size, said.digest) != (file.size, file.digest):
+                message = f"is another name of {shown(last.path)}, and by its header has other content"
+                raise self._paths.fault(member.path, message)
             hardlink = None if number == names[0] else first
             self._found[number] = last._replace(path=member.path, entry=entry, hardlink=hardlink, raw=member.raw)
 
