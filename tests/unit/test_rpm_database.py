@@ -401,6 +401,48 @@ def test_a_first_layer_has_a_database_that_opens_anywhere():
     assert rows(data, "SELECT name, seq FROM sqlite_sequence") == [("Packages", 2)]
 
 
+def test_what_a_header_is_looked_up_by():
+    """As rpm 4.18 enters it: not what scripts need that run when it is installed; of rich relations all names."""
+    tags = {
+        "_1049": ["pre", "pre-and-preun", "interpreter", "(a if b)", "rpmlib(X)", "(torn"],
+        "_1048": [1 << 9, 1 << 9 | 1 << 11, 1 << 8, 0, 1 << 24 | 8, 0],
+        "_1050": [""] * 6,
+        "_1066": ["t", "u", "t"],
+        "_1069": [0, 0, 1],
+        "_5069": ["/usr", "/lib", "/usr"],
+        "_5070": [0, 0, 3],
+        "_5052": ["(s and t)"],
+    }
+    signature, main = headers.package("a", **tags)
+    header = entered(Header(main, "a"), Header(signature, "a"), EPOCH)
+    data = write(EMPTY, database.installed(header)).files[PATH].data
+
+    def entered_in(table: str) -> list[tuple[object, ...]]:
+        return rows(data, f"SELECT key, idx FROM '{table}' ORDER BY rowid")
+
+    assert entered_in("Requirename") == [
+        ("pre-and-preun", 1),
+        ("interpreter", 2),
+        ("(a if b)", 3),
+        ("a", 3),
+        ("!b", 3),
+        ("(torn", 5),
+    ]
+    assert entered_in("Triggername") == [("t", 0), ("u", 1)]
+    assert entered_in("Filetriggername") == [("/usr", 0), ("/lib", 0), ("/usr", 3)]
+    assert entered_in("Supplementname") == [("(s and t)", 0), ("s", 0), ("t", 0)]
+    assert entered_in("Sha1header") == [(Header(signature, "a").text(269), 0)]
+    assert entered_in("Sigmd5") == [(Header(signature, "a").binary(1004), 0)]
+
+
+def test_a_package_without_a_group_is_looked_up_as_one_of_an_unknown():
+    key = headers.header({1000: "gpg-pubkey", 1001: "1", 1002: "1"}, 63)
+    lower = base(headers.sqlite(key))
+    data = write(lower, *database.read(lower)).files[PATH].data
+    assert rows(data, "SELECT key FROM 'Group'") == [("Unknown",)]
+    assert rows(data, "SELECT key FROM Sha1header UNION SELECT key FROM Sigmd5 UNION SELECT key FROM Installtid") == []
+
+
 def test_neither_order_nor_a_second_time_changes_a_byte():
     packages = [new(f"p{at}", files={f"/usr/share/{at}/{name}": b"" for name in "abc"}) for at in range(50)]
     once = write(EMPTY, *packages)
