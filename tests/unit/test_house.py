@@ -33,7 +33,8 @@ GROUPS = {
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
+    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
+    "packages.rpm.sqlite packages.rpm.ndb "
     "packages.rpm.entered packages.rpm.database packages.alternatives packages.place packages.owners "
     "packages.installer packages.recall packages.native packages.native.volatile packages.native.manager "
     "packages.native.root packages.native.catalog packages.native.apt packages.native.dnfplugin "
