@@ -62,7 +62,8 @@ def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fa
 def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
     """The package a layer means, its versions the best first.
 
-    It is the installed one, else that of the name, else the only one to provide it.
+    It is the installed one, else that of the name, else the only one to provide it. As with dnf a package that
+    obsoletes the one of the name goes before it.
     """
     name, _, arch = name.partition(":")
     candidates = world.named(name, arch.replace("-", "_"))
@@ -70,7 +71,7 @@ def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
     below: list[Candidate] = [one for one in candidates if isinstance(one, Installed)]
     for found in (real, below, candidates):
         if len({one.name for one in found}) == 1:
-            return found
+            return [*world.obsoleting(found[0]), *found]
     if candidates:
         names = ", ".join(sorted({one.name for one in candidates}))
         return Fault("OCI_LAYERS", f"'{name}' is no package, but several provide it", f"name one of them: {names}")
