@@ -38,8 +38,9 @@ def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
     faults = _faults(layer, asked)
     if faults:
         raise ConfigError(faults)
-    found = {id(one[0]): one for one in asked if not isinstance(one, Fault)}.values()
-    below = tuple(versions[0] for versions in found if isinstance(versions[0], Installed))
+    found = {tuple(map(id, one)): one for one in asked if not isinstance(one, Fault)}.values()
+    there = {id(versions[0]): versions[0] for versions in found}.values()
+    below = tuple(one for one in there if isinstance(one, Installed))
     wanted = [
         [one for one in versions if isinstance(one, Package)]
         for versions in found
