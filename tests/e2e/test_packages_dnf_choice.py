@@ -27,7 +27,8 @@ MOST = 0.06  # of the answers may differ; some three of a hundred do, as these w
 
 OLDER = "older versions"
 OBSOLETED = "obsoleted in part"
-EXCEPTIONS = (OLDER, OBSOLETED)
+UPGRADES = "upgrades"
+EXCEPTIONS = (OLDER, UPGRADES, OBSOLETED)
 
 
 class World(NamedTuple):
@@ -49,10 +50,17 @@ class World(NamedTuple):
 
     def excuse(self, below: list[tuple[str, str]], names: list[str], theirs: Answer | None, *, weak: bool) -> str:
         """The exception by which another answer is given here; empty where there is none."""
+        ours = self.choose(below, names, weak=weak)
         if theirs is None:
             return ""
         if theirs.downgrades:
             return OLDER
+        if (
+            ours is not None
+            and ours.gone < theirs.gone
+            and len({*ours.new, *theirs.new}) == len({name for name, _ in (*ours.new, *theirs.new)})
+        ):
+            return UPGRADES
         # With what dnf took for an obsoleted name in its place, all must be the same.
         there = sorted({name for name, _ in {*below, *theirs.new} - theirs.gone})
         asked = [

@@ -102,15 +102,13 @@ class World:
         """Whether a recommendation alone can bring a package."""
         return isinstance(one, Installed) or not (one.name in self.policy.bad_recommendations or self.replaces(one))
 
-    def unwelcome(self) -> Iterator[tuple[int, bool]]:
-        """What no recommendation may bring, by libsolv's numbers, with whether that would replace one below."""
+    def unwelcome(self) -> list[int]:
+        """What no recommendation may bring, by libsolv's numbers: what replaces one below, and what is named so."""
         inner = self.pool.inner
-        upgrades = {one.id for below in self.installed for one in self._newer(below)}
-        yield from ((number, True) for number in sorted(upgrades))
+        found = {self.number(one) for below in self.installed for one in self.replacing(below)}
         for name in self.policy.bad_recommendations:
-            for one in inner.whatprovides(inner.str2id(name)):
-                if one.name == name and one.id not in upgrades and not one.isinstalled():
-                    yield one.id, False
+            found.update(one.id for one in inner.whatprovides(inner.str2id(name)) if one.name == name)
+        return sorted(found)
 
     def supplemented(self, one: Package) -> list[Candidate]:
         """The packages for whose sake one comes by itself."""
@@ -228,15 +226,13 @@ class World:
         }
         return self._ranked(list(found.values()))
 
-    def _newer(self, below: Installed) -> Iterator[Any]:
-        """What would take the place of an installed package."""
-        inner = self.pool.inner
-        for one in inner.whatprovides(inner.str2id(below.name)):
-            if one.name == below.name and not one.isinstalled():
-                yield one
-        for one in self._obsoleting.get(below.name, ()):
-            if not one.isinstalled() and below in self.replaces(self.candidate(one)):
-                yield one
+    def replacing(self, below: Installed) -> list[Package]:
+        """What may take the place of an installed package: newer versions, and what obsoletes it."""
+        named = self.pool.inner.whatprovides(self.pool.inner.str2id(below.name))
+        found = [one for one in named if one.name == below.name]
+        found += [one for one in self._obsoleting.get(below.name, ()) if one.id not in self._barred]
+        packages = [self.candidate(one) for one in found if not one.isinstalled()]
+        return [one for one in packages if isinstance(one, Package) and below in self.replaces(one)]
 
     @functools.cached_property
     def _obsoleting(self) -> dict[str, list[Any]]:
