@@ -33,7 +33,8 @@ GROUPS = {
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
     "packages.opkg packages.alternatives packages.place packages.owners packages.installer packages.recall "
     "packages.native packages.native.volatile packages.native.manager packages.native.root "
-    "packages.native.catalog packages.native.apt packages.native.opkg packages.native.installer plan inputs",
+    "packages.native.links packages.native.catalog packages.native.apt packages.native.opkg packages.native.installer "
+    "plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "locking store survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",

@@ -104,6 +104,7 @@ class Apt:
     databases = (f"{_DATABASE}/", "var/lib/apt/")
     volatile = (*COMMON, *DPKG, *APT)
     not_run = ("preinst", "config", "postinst")  # what dpkg would run when it installs
+    changes_root = False
 
     def __init__(self, place: Place, catalog: DebianCatalog, digest: Callable[[Package], str]) -> None:
         self._place = place

@@ -80,7 +80,7 @@ _FAILURES = (
         re.compile(r".*Package (\S+) wants? to install (?:file |directory )?(\S+)\s*\n\t(?:But )?(.*)"),
         "{2}: {3}",
     ),
-    (re.compile(r".*Failed to (?:download|extract data files for) ([^\s.]\S*?)\. .*"), ""),
+    (re.compile(r".*Failed to extract data files for (\S+)\. .*"), "its files could not be unpacked"),
 )
 
 
@@ -94,6 +94,7 @@ class Opkg:
     databases = ("var/lib/opkg/", "usr/lib/opkg/")
     volatile = (*COMMON, *OPKG)
     not_run = ()
+    changes_root = False
 
     def __init__(self, place: Place, catalog: DebianCatalog) -> None:
         self._place = place
@@ -104,6 +105,7 @@ class Opkg:
             raise ToolError(f"opkg can not work in {place.root}, whose name a shell would take apart", hint=hint)
         self.tool = _tool(run([self._program, "--version"]).output)
         self._offered: dict[str, Package] = {}
+        self._coming: list[Planned] = []
 
     # ---- the tree
 
@@ -142,11 +144,12 @@ class Opkg:
         gone = going(said)
         if gone:
             raise Refused([f"it would remove {', '.join(gone)}, which lies below"])
-        return [self._planned(name, replaced) for name, replaced in coming(said)]
+        self._coming = [self._planned(name, replaced) for name, replaced in coming(said)]
+        return self._coming
 
     def install(self, request: Request) -> Outcome:
         status, said = self._run(request, _SCRIPTS_TOO, "install", *request.names)
-        failed, reason = failure(said, self._offered)
+        failed, reason = failure(said, [one.name for one in self._coming])
         return Outcome(status == 0 and not complaints(said), telling(said), failed, reason)
 
     def _planned(self, name: str, replaced: str) -> Planned:
@@ -290,7 +293,7 @@ def failure(said: str, names: Iterable[str]) -> tuple[str, str]:
 
 def telling(said: str) -> tuple[str, ...]:
     """The last lines that say more than how far it went."""
-    lines = (line.rstrip() for line in _MARK.sub("", said).splitlines())
+    lines = (line.rstrip().replace("\t", "  ") for line in _MARK.sub("", said).splitlines())
     return tuple(line for line in lines if line and not _PROGRESS.fullmatch(line))[-LAST_LINES:]
 
 
