@@ -51,9 +51,7 @@ def build(config: Config, options: Options) -> BuildReport:
         writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory)
         with open_inputs(config, options, memory, stage) as (base, inputs):
             layers = [writer.write(planned, inputs.installer) for planned in plan_layers(config, inputs)]
-            tool = dict(inputs.installer.tool) if inputs.installer is not None else {}
         report, image = _assemble(config, base, layers, method)
-        report = report._replace(package_manager=tool)
         _write_layout(layout, image, config)
         archives = _archives(stage, image, config, for_archives, options)
         report = report._replace(archives=archives, archive_compressor=for_archives.identity)
@@ -122,7 +120,6 @@ def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Met
         layout=layout_output(config.names).name,
         archives={},
         archive_compressor={},
-        package_manager={},
         notes=config.notes,
     )
     return report, image

@@ -98,6 +98,7 @@ class LayerCache:
             "format": FORMAT,
             "compressor": self._compressor,
             "packages": [[one.name, one.arch, one.version, one.digest] for one in packages.new] if packages else [],
+            "manager": dict(packages.tool) if packages else {},
             "settings": settings,
         }
         return Subject(spec.name, shape_of(members, self._compressor), facts)

@@ -61,7 +61,7 @@ class Changes(NamedTuple):
     come: bytes | None
 
     def differences(self, most: int | None = None) -> list[Difference]:
-        """The differences; what explains the most comes first: format, compressor, packages, settings, then members.
+        """The differences; what explains the most comes first: format, programs, packages, settings, then members.
 
         With `most` only so many lines of each listing are looked at.
         """
@@ -90,10 +90,13 @@ def _is_written(epoch: Difference, members: Iterable[Difference]) -> bool:
 
 
 def compare_facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    """The differences of format, compressor and packages."""
+    """The differences of format, compressor, package manager and packages."""
     if before.get("format") != after["format"]:
         yield Difference("oe-oci", "format of layers", str(before.get("format", "")), str(after["format"]))
-    yield from _compressors(before.get("compressor", {}), after["compressor"])
+    yield from _tools("compressor", "library", before.get("compressor", {}), after["compressor"])
+    manager = after.get("manager", {})
+    # What was kept before there was a choice does not tell.
+    yield from _tools("package manager", "tool", before.get("manager", manager), manager)
     yield from _packages(before.get("packages", ()), after["packages"])
 
 
@@ -121,19 +124,20 @@ def _by_path(lines: Iterable[bytes]) -> dict[str, dict[str, Any]]:
     return {row["path"]: row for row in rows}
 
 
-def _compressors(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+def _tools(kind: str, what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    """The differences of a program or library, which has a name and other facts."""
     if before == after:
         return
     if before.get("name") != after.get("name"):
-        yield Difference("compressor", "library", _titled(before), _titled(after))
+        yield Difference(kind, what, _titled(before), _titled(after))
         return
     for fact in sorted({*before, *after}):
         if before.get(fact) != after.get(fact):
-            yield Difference(f"compressor {after['name']}", fact, str(before.get(fact, "")), str(after.get(fact, "")))
+            yield Difference(f"{kind} {after['name']}", fact, str(before.get(fact, "")), str(after.get(fact, "")))
 
 
-def _titled(compressor: Mapping[str, Any]) -> str:
-    return " ".join(str(compressor[fact]) for fact in ("name", "version") if fact in compressor)
+def _titled(tool: Mapping[str, Any]) -> str:
+    return " ".join(str(tool[fact]) for fact in ("name", "version") if fact in tool)
 
 
 def _packages(before: Iterable[Any], after: Iterable[Any]) -> Iterator[Difference]:

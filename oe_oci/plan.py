@@ -26,7 +26,7 @@ from .populate import (
 from .tree import DIRECTORY, Entry, Source, Tree, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from .content import Content
     from .digests import Digests
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 
 
 class Installs(Protocol):
-    """What installs the packages of layer after layer; each is to be written before the next is asked for.
-
-    `tool` names it, with its version where it is a program.
-    """
-
-    @property
-    def tool(self) -> Mapping[str, str]: ...
+    """What installs the packages of layer after layer; each is to be written before the next is asked for."""
 
     def missing(self, layer: PackagesLayer) -> list[Fault]:
         """What of a layer's names no package has."""

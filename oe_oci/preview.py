@@ -18,6 +18,7 @@ from .memory import open_memory
 from .oci.image import check_layers
 from .outputs import archive_outputs, layout_output, report_output
 from .plan import plan_layers
+from .report import package_manager
 from .tree import shown
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class Preview(NamedTuple):
     base_layers: int
     layers: tuple[LayerPreview, ...]
     outputs: tuple[str, ...]
-    package_manager: dict[str, str]
+
+    @property
+    def package_manager(self) -> dict[str, str]:
+        """What would install the packages of the layers; empty where there are none."""
+        return package_manager(layer.packages for layer in self.layers)
 
     def to_json(self) -> dict[str, Any]:
         names = self.config.names
@@ -106,7 +111,6 @@ def preview(config: Config, options: Options) -> Preview:
             base_layers=below,
             layers=tuple(layers),
             outputs=tuple(name for output in outputs for name in output if name),
-            package_manager=dict(inputs.installer.tool) if inputs.installer is not None else {},
         )
 
 

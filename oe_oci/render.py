@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .tables import size, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .packages.installer import InstalledPackage, LayerPackages
     from .preview import LayerPreview, Preview
@@ -35,6 +35,7 @@ def build_text(report: BuildReport, deploy_dir: str) -> str:
     if report.base is not None:
         lines.append(f"on {report.base_layers} layers of the base image {report.base}")
     lines += ["", table(head, rows), "", *_cache_text(report.layers)]
+    lines += _manager_text(report.package_manager)
     silent = [one.name for layer in report.layers if layer.packages for one in layer.packages.new if one.scripts]
     if silent:
         lines += [f"scripts of {len(silent)} packages did not run: {' '.join(silent)}", ""]
@@ -68,6 +69,7 @@ def plan_text(plan: Preview) -> str:
     for layer in plan.layers:
         if layer.packages is not None:
             lines += _packages_text(layer.name, layer.packages)
+    lines += _manager_text(plan.package_manager)
     lines.append("compressor: " + " ".join(f"{key} {value}" for key, value in plan.compressor.items()))
     lines.append("outputs: " + " ".join(plan.outputs))
     return "\n".join([*lines, *(f"note: {note}" for note in plan.config.notes)])
@@ -78,6 +80,12 @@ def _cache_text(layers: Sequence[LayerReport | LayerPreview]) -> list[str]:
     verdicts = [(layer.name, layer.cache) for layer in layers if layer.cache is not None]
     rows = [(name, "hit" if verdict.hit else f"miss: {verdict.reason}") for name, verdict in verdicts]
     return [table(("LAYER", "CACHE"), rows), ""] if rows else []
+
+
+def _manager_text(tool: Mapping[str, str]) -> list[str]:
+    """What installs packages, where that is another program."""
+    words = (tool["name"], *(f"{key} {value}" for key, value in tool.items() if key != "name")) if tool else ()
+    return [f"package manager: {' '.join(words)}"] if len(words) > 1 else []
 
 
 def _packages_text(layer: str, packages: LayerPackages) -> list[str]:

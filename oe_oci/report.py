@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .archive import ArchiveFacts
     from .cache import Verdict
     from .config import Names
@@ -48,10 +50,7 @@ class LayerReport(NamedTuple):
 
 
 class BuildReport(NamedTuple):
-    """A finished image and its outputs, by their names in the deploy folder.
-
-    `package_manager` is what installed packages, empty where no layer has any.
-    """
+    """A finished image and its outputs, by their names in the deploy folder."""
 
     names: Names
     platform: Platform
@@ -65,8 +64,12 @@ class BuildReport(NamedTuple):
     layout: str
     archives: dict[str, ArchiveFacts]
     archive_compressor: dict[str, Any]
-    package_manager: dict[str, str]
     notes: tuple[str, ...]
+
+    @property
+    def package_manager(self) -> dict[str, str]:
+        """What installed the packages of the layers; empty where there are none."""
+        return package_manager(layer.packages for layer in self.layers)
 
     def to_json(self, *, cache: bool = False) -> dict[str, Any]:
         """The report; with `cache` it also says which layers were made and why, which is no fact of the image."""
@@ -96,3 +99,8 @@ class BuildReport(NamedTuple):
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
         return {**value, "notes": list(self.notes)} if self.notes else value
+
+
+def package_manager(layers: Iterable[LayerPackages | None]) -> dict[str, str]:
+    """What installed the packages of an image's layers; empty where there are none."""
+    return next((dict(packages.tool) for packages in layers if packages is not None), {})

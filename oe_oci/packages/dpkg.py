@@ -34,14 +34,14 @@ from .database import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..tree import Lookup, Source
     from .package import Installed
 
 _ROOT = "var/lib/dpkg"
 _STATUS, _SINGLE, _INFO, _TRIGGERS = f"{_ROOT}/status", f"{_ROOT}/status.d", f"{_ROOT}/info", f"{_ROOT}/triggers"
-_MARKS = "var/lib/apt/extended_states"
+MARKS = "var/lib/apt/extended_states"
 _SUMS = ".md5sums"
 _FOLDERS = ("alternatives", "info", "parts", "triggers", "updates")
 _FIRST = (
@@ -135,7 +135,7 @@ def _marks(tree: Lookup) -> set[tuple[str, str]]:
     """Names and architectures of the packages that apt removes once nothing needs them."""
     fields: dict[str, str] = {}
     found = set()
-    for line in [*decode(read_file(tree, _MARKS) or b"").split("\n"), ""]:
+    for line in [*decode(read_file(tree, MARKS) or b"").split("\n"), ""]:
         name, _, value = line.partition(":")
         fields[name] = value.strip()
         if not line.strip():
@@ -247,12 +247,24 @@ def _write_shared(writer: Writer, step: Step) -> None:
 
 
 def _write_marks(writer: Writer, step: Step) -> None:
-    native = next(iter(step.architectures), "all")
-    automatic = [package for package in step.installed if package.whole and not package.requested]
-    marks = [(package.name, native if package.arch == "all" else package.arch) for package in automatic]
+    marks = _automatic(step.installed, next(iter(step.architectures), "all"))
     if set(marks) != _marks(writer.lower):
-        fields = ([("Package", name), ("Architecture", arch), ("Auto-Installed", "1")] for name, arch in marks)
-        writer.put(_MARKS, b"".join(map(paragraph, fields)))
+        writer.put(MARKS, _listed(marks))
+
+
+def marks_of(installed: Sequence[Installed], native: str) -> bytes:
+    """Apt's marks of packages nobody asked for, in their order by name."""
+    return _listed(_automatic(in_order(installed), native))
+
+
+def _automatic(installed: Iterable[Installed], native: str) -> list[tuple[str, str]]:
+    automatic = (package for package in installed if package.whole and not package.requested)
+    return [(package.name, native if package.arch == "all" else package.arch) for package in automatic]
+
+
+def _listed(marks: Iterable[tuple[str, str]]) -> bytes:
+    fields = ([("Package", name), ("Architecture", arch), ("Auto-Installed", "1")] for name, arch in marks)
+    return b"".join(map(paragraph, fields))
 
 
 def _write_triggers(writer: Writer, step: Step) -> None:

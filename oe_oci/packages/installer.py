@@ -85,10 +85,14 @@ class InstalledPackage(NamedTuple):
 
 
 class LayerPackages(NamedTuple):
-    """The packages a layer brings, in the order of installation, and those it names that lie below it already."""
+    """The packages a layer brings, in the order of installation, and those it names that lie below it already.
+
+    `tool` is what installed them: its name, and the versions of its programs.
+    """
 
     new: tuple[InstalledPackage, ...]
     below: tuple[str, ...]
+    tool: Mapping[str, str] = MappingProxyType({"name": "builtin"})
 
     def to_json(self) -> dict[str, Any]:
         return {"packages": [package.to_json() for package in self.new], "below": list(self.below)}
@@ -107,8 +111,6 @@ class Installer:
 
     `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
     """
-
-    tool = MappingProxyType({"name": "builtin"})
 
     def __init__(
         self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None

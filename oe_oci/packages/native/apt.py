@@ -19,7 +19,7 @@ from urllib.parse import quote
 from ...content import Literal
 from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import FILE, Entry, Overlay, Tree, decode
+from ...tree import FILE, Entry, Overlay, Tree, decode, parent
 from .. import dpkg
 from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
 from .manager import Outcome, Planned, Refused, last_lines
@@ -40,6 +40,8 @@ _ARCHS = f"{_DATABASE}/arch"
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
 _SCRIPT = re.compile(rf"{_DATABASE}/info/(.+)\.({'|'.join(_SCRIPTS)})")
 _INSTALLS = re.compile(r"Inst ([^\s:]+)\S* (?:\[[^\]]*\] )?\((\S+) .*?\[(\S+)\]\)")
+_FAILED = re.compile(r"^dpkg: error processing (?:archive|package) (.+) \(--?[a-z-]+\):\n +(.*)$", re.MULTILINE)
+_LINK = re.compile(r"\S*/scratch/feed/(?:\./)?([0-9]+)\.deb")
 _HOOKS = re.compile(r"^\s*(?:pre|post)-invoke\b", re.MULTILINE)
 _HOST_SETTINGS = ("/etc/dpkg/dpkg.cfg", "/etc/dpkg/dpkg.cfg.d/*")
 
@@ -115,7 +117,7 @@ class Apt:
         _check_hooks()
         self._host = run([self._programs["dpkg"], "--print-architecture"]).output.strip()
         self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
-        self._links: dict[str, str] = {}  # of packages' files, by what apt calls them
+        self._offered: list[Package] = []  # by the numbers that apt knows their files by
 
     # ---- the tree
 
@@ -128,6 +130,8 @@ class Apt:
             removed = self._enter(upper, tree, request)
         archs = list(dict.fromkeys((self._host, *self._architectures(request.installed))))
         upper.put(_ARCHS, _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch), request.epoch)
+        if tree.entry(dpkg.MARKS) is None:
+            upper.put(dpkg.MARKS, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
         return {**{path: entry for path, entry in hidden.items() if path not in removed}, **upper.entries}
 
     def _enter(self, upper: Overlay, tree: Tree, request: Request) -> tuple[str, ...]:
@@ -146,6 +150,7 @@ class Apt:
         entries = dict(found)
         del entries[_ARCHS]
         self._finish_archs(entries, tree, request)
+        self._finish_marks(entries, tree, request, held)
         # What a package was called below may lack the architecture.
         gone = {stem for contents in held for stem in (contents.fields["Package"], dpkg.stem(contents.fields))}
         for path, entry in tree.entries.items():
@@ -170,6 +175,18 @@ class Apt:
         elif len(archs) > 1:
             entries[_ARCHS] = _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch)
 
+    def _finish_marks(self, entries: dict[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]) -> None:
+        """The marks of packages nobody asked for, in an order of their own and only where there are some."""
+        data = dpkg.marks_of(dpkg.read(Tree(entries)), self._native)
+        if data:
+            entries[dpkg.MARKS] = _file(data, request.epoch)
+        elif dpkg.MARKS not in tree:
+            del entries[dpkg.MARKS]
+            folder = parent(dpkg.MARKS)
+            shipped = (member.path for contents in held for member in contents.members)
+            if folder not in tree and folder not in shipped:
+                del entries[folder]
+
     def _architectures(self, installed: Sequence[Installed]) -> list[str]:
         return [self._native, *sorted({one.arch for one in installed} - {self._native, "all", ""})]
 
@@ -189,7 +206,11 @@ class Apt:
 
     def install(self, request: Request) -> Outcome:
         status, said = self._run("install", *request.names)
-        return Outcome(status == 0, last_lines(said))
+        failed = _FAILED.search(said) if status else None
+        if failed is None:
+            return Outcome(status == 0, last_lines(said))
+        names = {one.path: one.name for one in self._offered}
+        return Outcome(False, last_lines(said), names.get(failed[1], failed[1]), failed[2])
 
     def _run(self, *words: str) -> tuple[int, str]:
         """apt-get's exit status and what it said, with the names of files that people know."""
@@ -202,9 +223,7 @@ class Apt:
         status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
         with open(log, encoding="utf-8", errors="backslashreplace") as file:
             said = file.read()
-        for link, path in self._links.items():
-            said = said.replace(link, path)
-        return status, said
+        return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, said)
 
     def _path(self, *names: str) -> str:
         return os.path.join(self._place.scratch, *names)
@@ -245,13 +264,13 @@ class Apt:
     def _write_index(self, request: Request) -> None:
         """The packages that may be taken, each behind a link with a plain name."""
         paragraphs = []
-        for number, package in enumerate(self._catalog.offered(request.names, request.installed)):
+        self._offered = self._catalog.offered(request.names, request.installed)
+        for number, package in enumerate(self._offered):
             self._catalog.feeds.check_present(package)
             link = self._path("feed", f"{number}.deb")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(link)
             os.symlink(os.path.realpath(package.path), link)
-            self._links[link] = package.path
             size = os.stat(link).st_size if package.size is None else package.size
             fields = {**package.fields, "Recommends": self._recommends(package)}
             files = {"Filename": f"./{number}.deb", "Size": str(size), "SHA256": self._digest(package)}

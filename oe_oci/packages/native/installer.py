@@ -56,11 +56,6 @@ class NativeInstaller:
         self._withheld: dict[str, Entry] = {}
         self._lost: set[str] = set()
 
-    @property
-    def tool(self) -> Mapping[str, str]:
-        """What installs, for the report."""
-        return self._manager.tool
-
     def missing(self, layer: PackagesLayer) -> list[Fault]:
         """What of a layer's names no package has."""
         return self._catalog.missing(layer, self._installed)
@@ -89,7 +84,7 @@ class NativeInstaller:
         """
         asked = self._catalog.ask(layer, self._installed)
         if not asked.names:
-            return Installation(Wanted({}), AskedFor(), LayerPackages((), asked.below))
+            return Installation(Wanted({}), AskedFor(), LayerPackages((), asked.below, self._manager.tool))
         request = Request(layer.name, asked.names, tuple(self._installed), self._epoch)
         whole = self._whole(tree)
         inside = {} if self._manager.changes_root else led_inside(whole)
@@ -265,7 +260,7 @@ class NativeInstaller:
             )
             for package, contents, asker in zip(packages, held, askers)
         )
-        return LayerPackages(new, asked.below)
+        return LayerPackages(new, asked.below, self._manager.tool)
 
 
 def _placed(tree: Tree, path: str, parents: dict[str, str]) -> str:
