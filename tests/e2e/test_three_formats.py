@@ -29,12 +29,18 @@ class Way(NamedTuple):
         return samples.Images(*self.without)
 
 
-# What the tools themselves take in no package: dpkg capabilities; what rpm does not is told in `samples`.
-CAN_NOT = {"deb": ("net-probe",), "rpm": ("special",)}
+# What the tools themselves take in no package: dpkg capabilities; what rpm does not is told in `samples`. To opkg what
+# a package provides has no version, so these two are not satisfied, and what they alone need does not come.
+CAN_NOT = {
+    "deb": ("net-probe",),
+    "rpm": ("special",),
+    "ipk": ("meta", "caller", "ring-a", "ring-b", "nice", "new-name"),
+}
 WAYS = {
     "ipk built in": Way("ipk", "builtin"),
     "deb built in": Way("deb", "builtin"),
     "apt": Way("deb", "native", CAN_NOT["deb"]),
+    "opkg": Way("ipk", "native", CAN_NOT["ipk"], runs=True),
 }
 # The name under which the new one of a configuration file lies that somebody changed: each tool has its own.
 BESIDE = {"ipk": "-opkg", "deb": ".dpkg-dist", "rpm": ".rpmnew"}
@@ -84,8 +90,11 @@ def built(request, build) -> Built:
 def compared(tree: compare.Listing, kind: str, *without: str) -> compare.Listing:
     """A tree less databases and some packages; what lies beside changed configuration files has one name."""
     beside = BESIDE[kind].encode()
-    paths = [node.path for source in samples.sets().newer if source.name in without for node in source.files]
-    kept = merge.without(tree, *DATABASES, *(path.lstrip("/").encode() for path in paths))
+    nodes = [node for source in samples.sets().newer if source.name in without for node in source.files]
+    paths = [node.path.lstrip("/").encode() for node in nodes]
+    kept = merge.without(tree, *DATABASES, *paths)
+    emptied = {path.rpartition(b"/")[0] for path in paths} - {path.rpartition(b"/")[0] for path in kept}
+    kept = merge.without(kept, *emptied)
     found = {path.removesuffix(beside) + b" (new)" if path.endswith(beside) else path: kept[path] for path in kept}
     for path in [path for path in found if path.endswith(b" (new)")]:
         found[path] = found[path]._replace(names=frozenset({path}))

@@ -97,7 +97,7 @@ class NativeInstaller:
             check_inside(Tree({**whole.entries, **inside}), held)
         outcome = self._manager.install(request)
         entries = self._after(request, planned, held, outcome, whole)
-        entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) is link})
+        entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
         asked_for = self._name(whole, entries, held)
         wanted = self._wanted(tree, entries, held)
         return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))

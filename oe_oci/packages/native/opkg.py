@@ -63,7 +63,8 @@ exit 1
 """
 _KNOWS_THE_ROOT = b"OPKG_OFFLINE_ROOT"
 
-_COMING = re.compile(r"(?:Installing|Upgrading (\S+) (?:\(.*?\) )?to) (\S+) \(.*\) on \S+")
+# The second is of what replaces a package that goes on as a later version.
+_COMING = re.compile(r"(?:Installing|Upgrading (\S+) \(.*\) to) (\S+) \(.*\) on \S+|Upgrading (\S+) to \S+ on \S+")
 _GOING = re.compile(r"Removing (\S+) \(.*\) from \S+\.\.\.")
 _ERROR = re.compile(r"(?:error: | \* )(?:[a-z_0-9]+: |Solver encountered )|Solver encountered [0-9]+ problem")
 _MARK = re.compile(r"(?m)^ \* |(?<=provided by package ) \* ")
@@ -266,7 +267,7 @@ def _alternatives_of_opkg() -> bool:
 def coming(said: str) -> list[tuple[str, str]]:
     """The names of packages that a dry run would install, each with that of what it takes the place of."""
     found = filter(None, map(_COMING.fullmatch, said.splitlines()))
-    return [(match[2], match[1] or match[2]) for match in found]
+    return [(match[2] or match[3], match[1] or match[2] or match[3]) for match in found]
 
 
 def going(said: str) -> list[str]:
