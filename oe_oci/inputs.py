@@ -18,7 +18,7 @@ from .packages.native.apt import Apt
 from .packages.native.catalog import DebianCatalog
 from .packages.native.installer import NativeInstaller
 from .packages.native.manager import Place
-from .packages.native.opkg import Opkg
+from .packages.native.opkg import Opkg, plainly
 from .packages.native.root import WorkRoot, check_rights
 from .packages.package import IPK
 from .packages.payload import Payloads
@@ -114,12 +114,12 @@ def _installer(
     root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
     catalog = DebianCatalog(feeds, policy_of(settings, feeds.kind))
     place = Place(root.path, root.scratch)
-    manager: Manager = Opkg(place, catalog) if feeds.kind == IPK else _apt(place, catalog, memory)
+    manager: Manager
+    if feeds.kind == IPK:
+        manager = Opkg(stack.enter_context(plainly(place)), catalog)
+    else:
+        manager = Apt(place, catalog, lambda package: _digest(package, memory))
     return NativeInstaller(config, base, catalog, manager, root, read)
-
-
-def _apt(place: Place, catalog: DebianCatalog, memory: Memory) -> Apt:
-    return Apt(place, catalog, lambda package: _digest(package, memory))
 
 
 def _digest(package: Package, memory: Memory) -> str:

@@ -16,7 +16,7 @@ from oe_oci.errors import ToolError
 from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.manager import Place, Planned, Refused, Request
-from oe_oci.packages.native.opkg import Opkg, coming, complaints, dated, failure, going, telling
+from oe_oci.packages.native.opkg import Opkg, coming, complaints, dated, failure, going, plainly, telling
 from oe_oci.packages.package import Installed
 from oe_oci.packages.world import Policy
 from oe_oci.tree import Tree
@@ -328,8 +328,16 @@ def test_without_opkg_the_error_says_what_to_do(tmp_path, monkeypatch, case):
     assert "builtin" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["a b", "a;b", "a$b", "a'b", "a:b", "ä"])
-def test_a_folder_whose_name_a_shell_would_take_apart_is_refused(case, tmp_path, name):
+@pytest.mark.parametrize("name", ["a b", "a;b", "a$b", "a'b", "a:b", "\u00e4"])
+def test_a_folder_whose_name_a_shell_would_take_apart_has_another_one(case, tmp_path, name):
     place = Place(str(tmp_path / name / "root"), str(tmp_path / name / "scratch"))
     with pytest.raises(ToolError, match="can not work in"):
         Opkg(place, case.opkg._catalog)
+    for path in place:
+        Path(path).mkdir(parents=True)
+    with plainly(place) as plain:
+        Opkg(plain, case.opkg._catalog)
+        (Path(plain.root) / "file").touch()
+        assert Path(plain.root, "../scratch").samefile(place.scratch)
+    assert (Path(place.root) / "file").exists()
+    assert not Path(plain.root).exists()

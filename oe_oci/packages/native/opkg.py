@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 from ...content import Literal, whole
@@ -20,18 +21,18 @@ from ...run import run, run_logged
 from ...tree import Overlay, Tree, resolve
 from .. import opkg
 from ..database import KEEP, Step, enter, paragraph, states
-from .manager import LAST_LINES, Outcome, Planned, Refused
+from .manager import LAST_LINES, Outcome, Place, Planned, Refused
 from .root import BUILTIN
 from .volatile import COMMON, OPKG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ...tree import Entry, Source
     from ..archive import Contents
     from ..package import Installed, Package
     from .catalog import DebianCatalog
-    from .manager import Place, Request
+    from .manager import Request
 
 _INDEPENDENT = ("all", "any", "noarch")
 # What a script in OpenEmbedded's packages asks for; the last two are the build's own, where there is one.
@@ -85,6 +86,18 @@ _FAILURES = (
 )
 
 
+@contextlib.contextmanager
+def plainly(place: Place) -> Iterator[Place]:
+    """A place by a name that a shell takes for one word, be it that of a link."""
+    if _PLAIN_PATH.fullmatch(place.root):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="oe-oci-") as folder:
+        link = os.path.join(folder, "work")
+        os.symlink(os.path.dirname(place.root), link)
+        yield Place(*(os.path.join(link, os.path.basename(path)) for path in place))
+
+
 class Opkg:
     """opkg in the place `place`.
 
@@ -102,7 +115,7 @@ class Opkg:
         self._catalog = catalog
         self._program = _program()
         if not _PLAIN_PATH.fullmatch(place.root):
-            hint = f"take another --deploy-dir, or {BUILTIN}"
+            hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
             raise ToolError(f"opkg can not work in {place.root}, whose name a shell would take apart", hint=hint)
         self.tool = _tool(run([self._program, "--version"]).output)
         self._offered: dict[str, Package] = {}
