@@ -72,6 +72,8 @@ def build(room, sample_feeds) -> Iterator[Callable[[str], Built]]:
 
 def _build(way: Way, feeds: samples.Feeds, place: Path) -> Built:
     tools.need_root()
+    if way.manager == "native" and way.kind == "ipk":
+        tools.need("opkg")
     reports = {}
     for path, feed in zip(way.images().write_configurations(place), feeds):
         reports[path.stem] = tools.build(
@@ -112,14 +114,14 @@ def test_the_tree_is_what_the_sources_say(built):
     compare.assert_same(expected, found, times=built.way.manager == "builtin")
 
 
-def test_all_ways_make_the_same_tree(build):
-    one, *others = (build(name) for name in WAYS)
-    for other in others:
-        without = {*one.way.without, *other.way.without}
-        trees = [compared(each.merged, each.way.kind, *without) for each in (one, other)]
-        if one.way.runs != other.way.runs:
-            trees = [merge.without(tree, samples.SCRIPTED.lstrip("/").encode()) for tree in trees]
-        compare.assert_same(*trees, times=one.way.manager == other.way.manager == "builtin")
+@pytest.mark.parametrize("name", list(WAYS)[1:])
+def test_all_ways_make_the_same_tree(build, name):
+    one, other = build(next(iter(WAYS))), build(name)
+    without = {*one.way.without, *other.way.without}
+    trees = [compared(each.merged, each.way.kind, *without) for each in (one, other)]
+    if one.way.runs != other.way.runs:
+        trees = [merge.without(tree, samples.SCRIPTED.lstrip("/").encode()) for tree in trees]
+    compare.assert_same(*trees, times=one.way.manager == other.way.manager == "builtin")
 
 
 def test_the_tree_holds_what_it_is_compared_for(built):
