@@ -18,7 +18,9 @@ from .packages.native.apt import Apt
 from .packages.native.catalog import DebianCatalog
 from .packages.native.installer import NativeInstaller
 from .packages.native.manager import Place
+from .packages.native.opkg import Opkg, plainly
 from .packages.native.root import WorkRoot, check_rights
+from .packages.package import IPK
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .memory import Memory
     from .packages.archive import Contents
+    from .packages.native.manager import Manager
     from .packages.package import Package
     from .plan import Installs
     from .tree import Tree
@@ -106,11 +109,16 @@ def _installer(
 
     if settings.manager == "builtin":
         return Installer(config, feeds, base, read, reader.hold)
-    check_rights("apt", "fakeroot")
+    check_rights("opkg" if feeds.kind == IPK else "apt", "fakeroot")
     folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
     root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
     catalog = DebianCatalog(feeds, policy_of(settings, feeds.kind))
-    manager = Apt(Place(root.path, root.scratch), catalog, lambda package: _digest(package, memory))
+    place = Place(root.path, root.scratch)
+    manager: Manager
+    if feeds.kind == IPK:
+        manager = Opkg(stack.enter_context(plainly(place)), catalog)
+    else:
+        manager = Apt(place, catalog, lambda package: _digest(package, memory))
     return NativeInstaller(config, base, catalog, manager, root, read)
 
 

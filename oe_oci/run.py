@@ -73,6 +73,7 @@ def run_logged(argv: Sequence[str], log: str, *, env: Mapping[str, str] | None =
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 check=False,
+                umask=0o022,
             )
     except OSError as error:
         raise ToolError(f"cannot run {argv[0]}: {error.strerror}", hint=f"install {argv[0]}") from error

@@ -42,6 +42,7 @@ MANAGERS = {
     "ipk builtin": Manager("ipk", "builtin", "builtin"),
     # dpkg refuses a package with extended headers in its tar.
     "apt": Manager("deb", "native", "apt", ("apt-get", "dpkg", "dpkg-deb"), attributes=False),
+    "opkg": Manager("ipk", "native", "opkg", ("opkg",), runs=True),
 }
 
 

@@ -19,9 +19,9 @@ from urllib.parse import quote
 from ...content import Literal
 from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, decode, parent
+from ...tree import FILE, Entry, Overlay, Tree, decode, parent
 from .. import dpkg
-from ..database import KEEP, Step, identity, lines_of, names_in, paragraph, read_file
+from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
 from .volatile import APT, COMMON, DPKG
@@ -117,6 +117,7 @@ class Apt:
     databases = (f"{_DATABASE}/", "var/lib/apt/")
     volatile = (*COMMON, *DPKG, *APT)
     not_run = ("preinst", "config", "postinst")  # what dpkg would run when it installs
+    changes_root = False
 
     def __init__(self, place: Place, catalog: DebianCatalog, digest: Callable[[Package], str]) -> None:
         self._place = place
@@ -137,7 +138,7 @@ class Apt:
         upper = Overlay(Tree(hidden))
         removed: tuple[str, ...] = ()
         split = tree.entry(f"{_DATABASE}/status") is None or names_in(tree, f"{_DATABASE}/status.d")
-        if split or _known(dpkg.read(tree)) != _known(request.installed):
+        if split or states(dpkg.read(tree)) != states(request.installed):
             removed = self._enter(upper, tree, request)
         self._offered = self._catalog.offered(request.names, request.installed)
         upper.put(_ARCHS, _file(_lines((self._host, *self._archs(request))), request.epoch), request.epoch)
@@ -149,10 +150,7 @@ class Apt:
         """Give the root a database in dpkg's own form; what of the tree's goes for it."""
         step = Step(request.installed, (), (), self._architectures(request.installed), request.epoch)
         written = dpkg.write(tree, step, KEEP)
-        for path in written.directories:
-            upper.put(path, Entry(DIRECTORY, 0o755, mtime=request.epoch), request.epoch)
-        for path, (data, mode) in written.files.items():
-            upper.put(path, _file(data, request.epoch, mode), request.epoch)
+        enter(upper, written, request.epoch)
         return written.removed
 
     def installed(self, tree: Source) -> Sequence[Installed]:
@@ -332,10 +330,6 @@ def _check_hooks() -> None:
                     f"{path}: dpkg would run its hooks on this machine for a package of the image",
                     hint=f"take pre-invoke and post-invoke out of it, or {BUILTIN}",
                 )
-
-
-def _known(packages: Sequence[Installed]) -> set[tuple[str, str, str, str]]:
-    return {(*identity(one), one.version, one.state) for one in packages}
 
 
 def _file(data: bytes, epoch: int, mode: int = 0o644) -> Entry:

@@ -18,6 +18,7 @@ from ...populate import Wanted
 from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
 from ..database import KEEP, identity
 from ..installer import Installation, InstalledPackage, LayerPackages, plain_parents
+from .links import check_inside, led_inside
 from .manager import Refused, Request
 from .root import DENIED
 from .volatile import DATED, REMOVED, matcher
@@ -89,13 +90,17 @@ class NativeInstaller:
             return Installation(Wanted({}), AskedFor(), LayerPackages((), asked.below, self._manager.tool))
         request = Request(layer.name, asked.names, tuple(self._installed), self._epoch)
         whole = self._whole(tree)
-        self._root.sync(self._manager.prepare(whole, request))
+        inside = {} if self._manager.changes_root else led_inside(whole)
+        self._root.sync({**self._manager.prepare(whole, request), **inside})
         self._root.begin()
         planned = self._planned(layer, request)
         packages = [self._package(layer, one) for one in planned]
         held = self._contents(packages)
+        if not self._manager.changes_root:
+            check_inside(Tree({**whole.entries, **inside}), held)
         outcome = self._manager.install(request)
         entries = self._after(request, planned, held, outcome, whole)
+        entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
         asked_for = self._name(whole, entries, held)
         wanted = self._wanted(tree, entries, held)
         return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))

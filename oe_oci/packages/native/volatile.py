@@ -50,6 +50,11 @@ APT = (
     Volatile("var/lib/apt/extended_states", DATED, "the database is made by the build"),
 )
 
+OPKG = (
+    Volatile("var/lib/opkg", DATED, "the database is made by the build"),
+    Volatile("usr/lib/opkg", DATED, "the database is made by the build"),
+)
+
 
 def matcher(table: Sequence[Volatile], action: str) -> Callable[[str], bool]:
     """Whether a path is one of those that a table has an action for."""
