@@ -172,13 +172,14 @@ class NativeInstaller:
             hint = "\n  ".join([*([DENIED] if _is_denied(fault) else []), *self._said(outcome.said)])
             raise ToolError(f"layer '{request.layer}': {self._manager.tool['name']}: {fault}", hint=hint)
         self._installed = list(installed)
-        return dict(self._manager.finish(self._scan(whole), whole, request, held))
+        return dict(self._manager.finish(self._scan(whole, held), whole, request, held))
 
-    def _scan(self, whole: Tree) -> dict[str, Entry]:
-        """What the root holds, without what is not the same in each build."""
+    def _scan(self, whole: Tree, held: Sequence[Contents]) -> dict[str, Entry]:
+        """What the root holds, without what is not the same in each build; what packages ship stays."""
         found = self._root.scan(matcher(self._manager.volatile, DATED))
+        shipped = {up for one in held for member in one.members for up in (member.path, *ancestors(member.path))}
         is_removed = matcher(self._manager.volatile, REMOVED)
-        for path in [path for path in found if is_removed(path)]:
+        for path in [path for path in found if is_removed(path) and path not in shipped]:
             if path in whole:
                 found[path] = whole.entries[path]
             elif path in found:
