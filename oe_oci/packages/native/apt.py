@@ -42,18 +42,29 @@ _SCRIPT = re.compile(rf"{_DATABASE}/info/(.+)\.({'|'.join(_SCRIPTS)})")
 _INSTALLS = re.compile(r"Inst ([^\s:]+)\S* (?:\[[^\]]*\] )?\((\S+) .*?\[(\S+)\]\)")
 _FAILED = re.compile(r"^dpkg: error processing (?:archive|package) (.+) \(--?[a-z-]+\):\n +(.*)$", re.MULTILINE)
 _LINK = re.compile(r"\S*/scratch/feed/(?:\./)?([0-9]+)\.deb")
+_PROGRESS = re.compile(
+    r"Reading |Building |Get:|Need to get|After this|\(Reading|Selecting |Preparing |Setting up |Unpacking |  "
+    r"|The following|[0-9]+ upgraded|Recommended|Suggested"
+)
 _HOOKS = re.compile(r"^\s*(?:pre|post)-invoke\b", re.MULTILINE)
 _HOST_SETTINGS = ("/etc/dpkg/dpkg.cfg", "/etc/dpkg/dpkg.cfg.d/*")
 
+# Without which apt reads this machine's settings, if only to tell its version.
+_ALONE = """\
+Dir::Etc "{etc}";
+Dir::Etc::main "none";
+Dir::Etc::parts "parts";
+"""
 _SETTINGS = """\
 Dir::State "{state}";
 Dir::State::status "{root}/var/lib/dpkg/status";
 Dir::State::extended_states "{root}/var/lib/apt/extended_states";
 Dir::Cache "{cache}";
 Dir::Log "{log}";
-Dir::Etc "{etc}";
-Dir::Etc::main "none";
-Dir::Etc::parts "parts";
+Dir::Log::Planner "/dev/null";
+Dir::Log::Solver "/dev/null";
+Dir::Log::Terminal "/dev/null";
+Dir::Log::History "/dev/null";
 Dir::Etc::sourcelist "sources.list";
 Dir::Etc::sourceparts "parts";
 Dir::Etc::preferences "none";
@@ -115,9 +126,10 @@ class Apt:
         self._native = catalog.policy.native
         self._programs = {name: _program(name) for name in ("apt-get", "dpkg", "dpkg-deb")}
         _check_hooks()
-        self._host = run([self._programs["dpkg"], "--print-architecture"]).output.strip()
-        self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
+        self._host = self._told("dpkg", "--print-architecture").strip()
         self._offered: list[Package] = []  # by the numbers that apt knows their files by
+        self._write("apt.conf", _ALONE.format(etc=self._path("etc")))
+        self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
 
     # ---- the tree
 
@@ -128,8 +140,8 @@ class Apt:
         split = tree.entry(f"{_DATABASE}/status") is None or names_in(tree, f"{_DATABASE}/status.d")
         if split or states(dpkg.read(tree)) != states(request.installed):
             removed = self._enter(upper, tree, request)
-        archs = list(dict.fromkeys((self._host, *self._architectures(request.installed))))
-        upper.put(_ARCHS, _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch), request.epoch)
+        self._offered = self._catalog.offered(request.names, request.installed)
+        upper.put(_ARCHS, _file(_lines((self._host, *self._archs(request))), request.epoch), request.epoch)
         if tree.entry(dpkg.MARKS) is None:
             upper.put(dpkg.MARKS, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
         return {**{path: entry for path, entry in hidden.items() if path not in removed}, **upper.entries}
@@ -173,7 +185,7 @@ class Apt:
         if archs == known:
             entries[_ARCHS] = tree.entries[_ARCHS]
         elif len(archs) > 1:
-            entries[_ARCHS] = _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch)
+            entries[_ARCHS] = _file(_lines(archs), request.epoch)
 
     def _finish_marks(self, entries: dict[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]) -> None:
         """The marks of packages nobody asked for, in an order of their own and only where there are some."""
@@ -187,14 +199,18 @@ class Apt:
             if folder not in tree and folder not in shipped:
                 del entries[folder]
 
-    def _architectures(self, installed: Sequence[Installed]) -> list[str]:
-        return [self._native, *sorted({one.arch for one in installed} - {self._native, "all", ""})]
+    def _architectures(self, packages: Iterable[Installed | Package]) -> list[str]:
+        return [self._native, *sorted({one.arch for one in packages} - {self._native, "all", ""})]
+
+    def _archs(self, request: Request) -> list[str]:
+        """All that apt and dpkg may meet."""
+        return self._architectures((*request.installed, *self._offered))
 
     # ---- the tools
 
     def resolve(self, request: Request) -> Sequence[Planned]:
         self._write_settings(request)
-        self._write_index(request)
+        self._write_index()
         status, said = self._run("update")
         if status:
             raise Refused(last_lines(said))
@@ -223,7 +239,11 @@ class Apt:
         status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
         with open(log, encoding="utf-8", errors="backslashreplace") as file:
             said = file.read()
-        return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, said)
+        told = "".join(line for line in said.splitlines(keepends=True) if not _PROGRESS.match(line))
+        return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, told)
+
+    def _told(self, program: str, word: str) -> str:
+        return run([self._programs[program], word], env={"APT_CONFIG": self._path("apt.conf")}).output
 
     def _path(self, *names: str) -> str:
         return os.path.join(self._place.scratch, *names)
@@ -242,7 +262,6 @@ class Apt:
         for folder in (*folders.values(), self._path("etc", "parts"), self._path("state", "lists", "partial")):
             os.makedirs(folder, exist_ok=True)
         os.makedirs(self._path("cache", "archives", "partial"), exist_ok=True)
-        archs = [*self._architectures(request.installed), *self._catalog.feeds.archs]
         options = [f"--root={self._place.root}", f"--log={self._path('log', 'dpkg')}", *_OPTIONS]
         if self._native != self._host:
             options += _FOREIGN
@@ -251,20 +270,19 @@ class Apt:
             "root": self._place.root,
             "dpkg": self._programs["dpkg"],
             "native": self._native,
-            "archs": _listed(arch for arch in dict.fromkeys(archs) if arch != "all"),
+            "archs": _listed(self._archs(request)),
             "recommends": str(self._catalog.policy.recommends).lower(),
             "path": os.environ.get("PATH", os.defpath),
             "options": _listed(options),
         }
-        self._write("apt.conf", _SETTINGS.format(**values))
+        self._write("apt.conf", _ALONE.format(**values) + _SETTINGS.format(**values))
         self._write("etc/sources.list", f"deb [trusted=yes] file:{quote(folders['feed'])} ./\n")
         wrapper = _DPKG_DEB.format(program=_quoted(self._programs["dpkg-deb"]), scripts=" ".join(_SCRIPTS))
         self._write("bin/dpkg-deb", wrapper, 0o755)
 
-    def _write_index(self, request: Request) -> None:
+    def _write_index(self) -> None:
         """The packages that may be taken, each behind a link with a plain name."""
         paragraphs = []
-        self._offered = self._catalog.offered(request.names, request.installed)
         for number, package in enumerate(self._offered):
             self._catalog.feeds.check_present(package)
             link = self._path("feed", f"{number}.deb")
@@ -288,7 +306,7 @@ class Apt:
 
     def _version(self, program: str) -> str:
         """The version that a program tells of itself."""
-        match = re.search(r"[0-9][0-9A-Za-z.~+-]*", run([self._programs[program], "--version"]).output)
+        match = re.search(r"[0-9][0-9A-Za-z.~+-]*", self._told(program, "--version"))
         return match[0] if match else "unknown"
 
 
@@ -316,6 +334,10 @@ def _check_hooks() -> None:
 
 def _file(data: bytes, epoch: int, mode: int = 0o644) -> Entry:
     return Entry(FILE, mode, mtime=epoch, size=len(data), content=Literal(data))
+
+
+def _lines(words: Iterable[str]) -> bytes:
+    return "".join(f"{word}\n" for word in dict.fromkeys(words)).encode()
 
 
 def _listed(words: Iterable[str]) -> str:

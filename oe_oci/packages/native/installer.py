@@ -7,6 +7,8 @@ it is the same as the built-in installer. Must not know blobs, caches or OCI doc
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Callable
 
 from ...accounts import Owners as AskedFor
@@ -18,6 +20,7 @@ from ..database import KEEP, identity
 from ..installer import Installation, InstalledPackage, LayerPackages, plain_parents
 from .links import check_inside, led_inside
 from .manager import Refused, Request
+from .root import DENIED
 from .volatile import DATED, REMOVED, matcher
 
 if TYPE_CHECKING:
@@ -166,7 +169,7 @@ class NativeInstaller:
         installed = self._manager.installed(self._root.source)
         fault = _fault(request, planned, installed, outcome)
         if fault:
-            hint = "\n  ".join(self._said(outcome.said))
+            hint = "\n  ".join([*([DENIED] if _is_denied(fault) else []), *self._said(outcome.said)])
             raise ToolError(f"layer '{request.layer}': {self._manager.tool['name']}: {fault}", hint=hint)
         self._installed = list(installed)
         return dict(self._manager.finish(self._scan(whole), whole, request, held))
@@ -294,6 +297,10 @@ def _fault(request: Request, planned: Sequence[Planned], installed: Sequence[Ins
     known = {(one.name, one.arch) for one in planned}
     more = next((one for one in found.values() if identity(one) not in known and one.whole), None)
     return f"{more.shown} was installed, which it did not plan" if more else ""
+
+
+def _is_denied(fault: str) -> bool:
+    return any(os.strerror(number) in fault for number in (errno.EPERM, errno.EINVAL))
 
 
 def _is_configured(package: Installed) -> bool:
