@@ -54,6 +54,7 @@ option volatile_cache 1
 """
 # As OpenEmbedded calls it; packages were read and compared with their digests before.
 _OPTIONS = ("--force-checksum", "--prefer-arch-to-version")
+_SUMS = ("SHA256", "MD5Sum")
 _SCRIPTS_TOO = "--force-postinstall"
 
 # Debian's program of this name would change this machine, whatever the root.
@@ -245,7 +246,8 @@ class Opkg:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(link)
             os.symlink(os.path.realpath(package.path), link)
-            fields = {field: value for field, value in package.fields.items() if field not in ("SHA256", "MD5Sum")}
+            # opkg reads one line of a field.
+            fields = {field: " ".join(value.split()) for field, value in package.fields.items() if field not in _SUMS}
             fields.update(Filename=f"{number}.ipk", Size=str(os.stat(link).st_size))
             paragraphs.append(paragraph(fields.items()))
         self._write("feed/Packages", b"".join(paragraphs))
