@@ -113,10 +113,10 @@ def _installer(
     folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
     root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
     catalog = DebianCatalog(feeds, policy_of(settings, feeds.kind))
-    place = Place(root.path, root.scratch)
+    place = stack.enter_context(plainly(Place(root.path, root.scratch)))
     manager: Manager
     if feeds.kind == IPK:
-        manager = Opkg(stack.enter_context(plainly(place)), catalog)
+        manager = Opkg(place, catalog)
     else:
         manager = Apt(place, catalog, lambda package: _digest(package, memory))
     return NativeInstaller(config, base, catalog, manager, root, read)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from support import compare, debian, installed, layouts, merge, packages, tools
-from support.layouts import file, folder, hardlink
+from support.layouts import file, folder, hardlink, symlink
 from support.managers import MANAGERS, Kit
 from support.sources import Source
 from support.sources import file as node
@@ -105,7 +105,7 @@ def apt_list(root: Path) -> str:
 
 
 def test_nothing_of_this_machine_is_read_or_written(kit):
-    """Of apt's and dpkg's folders; dpkg can not be kept from reading its settings. apt asks whether there is a status."""
+    """Of apt's and dpkg's folders; dpkg reads its settings in any case."""
     tools.need("strace")
     log = kit.folder / "trace"
     words = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", log, "-e", "trace=%file"]
@@ -169,6 +169,42 @@ def test_status_d_of_a_base_becomes_one_database(kit):
     assert image.names("app") == ["app"]
     assert image.versions() == {"lib": "1.0-1", "app": "1.0-1"}
     assert not (image.root / "var/lib/dpkg/status.d").exists() or not os.listdir(image.root / "var/lib/dpkg/status.d")
+
+
+def test_links_that_lead_out_lead_nowhere_on_this_machine(kit):
+    """dpkg follows links as this machine has them: /var/run of an image leads to its own /run."""
+    outside = kit.folder / "outside"
+    outside.mkdir()
+    links = [folder("./"), folder("./srv/"), symlink("./srv/out", str(outside)), file("./srv/low")]
+    low = packages.package("low", files=links)
+    inner = packages.package("inner", files={f"{outside}/there".lstrip("/"): b"there"})
+    high = packages.package("high", files={"srv/out/file": b"inside"}, Depends="inner")
+    feed = packages.write_feed(kit.folder / "feed", [low, inner, high], index="")
+    image = kit.build("links", "low:packages:low,inner high:packages:high", feed)
+    assert list(outside.iterdir()) == []
+    assert image.tree[b"srv/out"].target == bytes(outside)
+    assert bytes(outside).lstrip(b"/") + b"/file" in image.tree
+
+
+def test_a_database_behind_a_link(kit):
+    """As systems have it whose /var is no part of an image: its scripts are not run, and it is carried on."""
+    base = kit.folder / "base"
+    linked = packages.package("link", files=[*map(folder, ("./", "./usr/", "./usr/db/", "./var/", "./var/lib/"))])
+    old, new = [scripted(kit, "old", version) for version in ("1", "2")]
+    low = packages.write_feed(kit.folder / "low", [linked, old], index="")
+    built = Kit(MANAGERS["deb builtin"], kit.folder).build("plain", "low:packages:link,old", low)
+    shutil.copytree(built.root, base, symlinks=True)
+    shutil.move(base / "var/lib/dpkg", base / "usr/db/dpkg")
+    (base / "var/lib/dpkg").symlink_to("../../usr/db/dpkg")
+    kit.build("base-image", "all:directories:/", lines=[f'IMAGE_ROOTFS = "{base}"'])
+    user = packages.package("user", Depends="old (>= 2)")
+    feed = packages.write_feed(kit.folder / "feed", [user, new], index="")
+    lines = ['OCI_BASE_IMAGE = "../base-image/deploy/app-oci"']
+    image = kit.build("upper", "app:packages:user", feed, lines=lines)
+    assert not (kit.folder / "ran").exists()
+    assert os.readlink(image.root / "var/lib/dpkg") == "../../usr/db/dpkg"
+    assert image.versions() == {"link": "1.0", "old": "2", "user": "1.0"}
+    assert "echo old postinst" in image.text("usr/db/dpkg/info/old.postinst")
 
 
 def test_what_the_tool_said_is_in_the_error(kit):

@@ -16,10 +16,11 @@ import shutil
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ...confined import placing
 from ...content import Literal
 from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import FILE, Entry, Overlay, Tree, decode, parent
+from ...tree import FILE, Entry, Overlay, Tree, decode, parent, resolve
 from .. import dpkg
 from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
 from .manager import Outcome, Planned, Refused, last_lines
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
     from .manager import Place, Request
 
 _DATABASE = "var/lib/dpkg"
-_ARCHS = f"{_DATABASE}/arch"
+_ARCHS, _INFO = f"{_DATABASE}/arch", f"{_DATABASE}/info"
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
-_SCRIPT = re.compile(rf"{_DATABASE}/info/(.+)\.({'|'.join(_SCRIPTS)})")
 _INSTALLS = re.compile(r"Inst ([^\s:]+)\S* (?:\[[^\]]*\] )?\((\S+) .*?\[(\S+)\]\)")
 _FAILED = re.compile(r"^dpkg: error processing (?:archive|package) (.+) \(--?[a-z-]+\):\n +(.*)$", re.MULTILINE)
 _LINK = re.compile(r"\S*/scratch/feed/(?:\./)?([0-9]+)\.deb")
@@ -99,6 +99,8 @@ _OPTIONS = (
 # dpkg's own architecture is what it was made for; apt, which knows the image's, has seen to what needs what.
 _FOREIGN = ("--force-architecture", "--force-depends")
 
+_FOLDERS = (("etc", "parts"), ("state", "lists", "partial"), ("cache", "archives", "partial"))  # that apt asks for
+
 # As dpkg calls it: `dpkg-deb --control FILE FOLDER`.
 _DPKG_DEB = """\
 #!/bin/sh
@@ -134,16 +136,18 @@ class Apt:
     # ---- the tree
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
-        hidden = {path: entry for path, entry in tree.entries.items() if not _SCRIPT.fullmatch(path)}
+        scripts = _scripts(tree)
+        hidden = {path: entry for path, entry in tree.entries.items() if path not in scripts}
         upper = Overlay(Tree(hidden))
         removed: tuple[str, ...] = ()
         split = tree.entry(f"{_DATABASE}/status") is None or names_in(tree, f"{_DATABASE}/status.d")
         if split or states(dpkg.read(tree)) != states(request.installed):
             removed = self._enter(upper, tree, request)
         self._offered = self._catalog.offered(request.names, request.installed)
-        upper.put(_ARCHS, _file(_lines((self._host, *self._archs(request))), request.epoch), request.epoch)
-        if tree.entry(dpkg.MARKS) is None:
-            upper.put(dpkg.MARKS, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
+        archs, marks = _lines((self._host, *self._archs(request))), _place(tree, dpkg.MARKS)
+        upper.put(_place(tree, _ARCHS), _file(archs, request.epoch), request.epoch)
+        if tree.entry(marks) is None:
+            upper.put(marks, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
         return {**{path: entry for path, entry in hidden.items() if path not in removed}, **upper.entries}
 
     def _enter(self, upper: Overlay, tree: Tree, request: Request) -> tuple[str, ...]:
@@ -160,41 +164,38 @@ class Apt:
         self, found: Mapping[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]
     ) -> Mapping[str, Entry]:
         entries = dict(found)
-        del entries[_ARCHS]
         self._finish_archs(entries, tree, request)
         self._finish_marks(entries, tree, request, held)
         # What a package was called below may lack the architecture.
         gone = {stem for contents in held for stem in (contents.fields["Package"], dpkg.stem(contents.fields))}
-        for path, entry in tree.entries.items():
-            match = _SCRIPT.fullmatch(path)
-            if match and match[1] not in gone:
-                entries[path] = entry
+        entries.update((path, tree.entries[path]) for path, stem in _scripts(tree).items() if stem not in gone)
+        info = _place(tree, _INFO)
         for contents in held:
             for name in _SCRIPTS:
                 data = contents.control.get(name)
                 if data is not None:
-                    path = f"{_DATABASE}/info/{dpkg.stem(contents.fields)}.{name}"
-                    entries[path] = _file(data, request.epoch, 0o755)
+                    entries[f"{info}/{dpkg.stem(contents.fields)}.{name}"] = _file(data, request.epoch, 0o755)
         return entries
 
     def _finish_archs(self, entries: dict[str, Entry], tree: Tree, request: Request) -> None:
         """The architectures of the image's packages, without this machine's own."""
-        known = lines_of(read_file(tree, _ARCHS))
+        place, known = _place(tree, _ARCHS), lines_of(read_file(tree, _ARCHS))
         there = self._architectures(dpkg.read(Tree(entries)))
         archs = list(dict.fromkeys((*(known or there[:1]), *there)))
+        del entries[place]
         if archs == known:
-            entries[_ARCHS] = tree.entries[_ARCHS]
+            entries[place] = tree.entries[place]
         elif len(archs) > 1:
-            entries[_ARCHS] = _file(_lines(archs), request.epoch)
+            entries[place] = _file(_lines(archs), request.epoch)
 
     def _finish_marks(self, entries: dict[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]) -> None:
         """The marks of packages nobody asked for, in an order of their own and only where there are some."""
-        data = dpkg.marks_of(dpkg.read(Tree(entries)), self._native)
+        place, data = _place(tree, dpkg.MARKS), dpkg.marks_of(dpkg.read(Tree(entries)), self._native)
         if data:
-            entries[dpkg.MARKS] = _file(data, request.epoch)
-        elif dpkg.MARKS not in tree:
-            del entries[dpkg.MARKS]
-            folder = parent(dpkg.MARKS)
+            entries[place] = _file(data, request.epoch)
+        elif place not in tree:
+            del entries[place]
+            folder = parent(place)
             shipped = (member.path for contents in held for member in contents.members)
             if folder not in tree and folder not in shipped:
                 del entries[folder]
@@ -250,18 +251,16 @@ class Apt:
 
     def _write(self, name: str, text: str, mode: int = 0o644) -> None:
         path = self._path(name)
-        try:
+        with placing(path):
             with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
             os.chmod(path, mode)
-        except OSError as error:
-            raise ToolError(f"cannot write {path}: {error.strerror}") from error
 
     def _write_settings(self, request: Request) -> None:
         folders = {name: self._path(name) for name in ("state", "cache", "log", "etc", "bin", "home", "feed")}
-        for folder in (*folders.values(), self._path("etc", "parts"), self._path("state", "lists", "partial")):
-            os.makedirs(folder, exist_ok=True)
-        os.makedirs(self._path("cache", "archives", "partial"), exist_ok=True)
+        for folder in (*folders.values(), *(self._path(*names) for names in _FOLDERS)):
+            with placing(folder):
+                os.makedirs(folder, exist_ok=True)
         options = [f"--root={self._place.root}", f"--log={self._path('log', 'dpkg')}", *_OPTIONS]
         if self._native != self._host:
             options += _FOREIGN
@@ -286,10 +285,11 @@ class Apt:
         for number, package in enumerate(self._offered):
             self._catalog.feeds.check_present(package)
             link = self._path("feed", f"{number}.deb")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(link)
-            os.symlink(os.path.realpath(package.path), link)
-            size = os.stat(link).st_size if package.size is None else package.size
+            with placing(link):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(link)
+                os.symlink(os.path.realpath(package.path), link)
+                size = os.stat(link).st_size if package.size is None else package.size
             fields = {**package.fields, "Recommends": self._recommends(package)}
             files = {"Filename": f"./{number}.deb", "Size": str(size), "SHA256": self._digest(package)}
             paragraphs.append(paragraph({**fields, **files}.items()))
@@ -308,6 +308,19 @@ class Apt:
         """The version that a program tells of itself."""
         match = re.search(r"[0-9][0-9A-Za-z.~+-]*", self._told(program, "--version"))
         return match[0] if match else "unknown"
+
+
+def _place(tree: Tree, path: str) -> str:
+    """Where a path of the database lies, behind links."""
+    return resolve(tree, path, follow=True).path
+
+
+def _scripts(tree: Tree) -> dict[str, str]:
+    """The scripts of the packages in a database, each with what its package is called there."""
+    info = _place(tree, _INFO)
+    names = tree.names(info) if info in tree else ()
+    stems = {name: name.rpartition(".") for name in names}
+    return {f"{info}/{name}": stem for name, (stem, _, script) in stems.items() if script in _SCRIPTS}
 
 
 def _program(name: str) -> str:
