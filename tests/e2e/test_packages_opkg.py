@@ -175,6 +175,15 @@ def test_packages_below_of_no_architecture_of_ours_stay_in_the_database(folder_w
     assert status.count(f"Installed-Time: {EPOCH}\n") == 2
 
 
+def test_what_is_needed_on_further_lines_and_far_to_the_right_is_seen(folder_with):
+    many = [ipk(f"part-{number}") for number in range(600)]
+    names = [one.fields["Package"] for one in many]
+    place, feed = folder_with(*many, ipk("app", Depends=f"{names[0]},\n {names[1]},\n {', '.join(names[2:])}"))
+    done = build(place, "one:packages:app", feed)
+    (layer,) = json.loads(done.stdout)["layers"]
+    assert {package["name"] for package in layer["packages"]} == {"app", *names}
+
+
 def test_the_same_layers_by_every_kind_of_root_and_under_any_umask(folder_with, folder):
     tools.need("fakeroot")
     _, feed = folder_with(

@@ -46,7 +46,7 @@ def said(request) -> dict[str, Said]:
 
 
 def test_a_dry_run_tells_what_comes_and_what_it_replaces(said):
-    assert coming(said["dry run"].text) == [("lib+x", "lib+x"), ("rec", "rec"), ("app", "app")]
+    assert coming(said["dry run"].text) == [("lib+x", ""), ("rec", ""), ("app", "")]
     assert coming(said["upgrade"].text) == [("conf", "conf"), ("lib+x", "lib+x")]
     assert coming(said["renamed"].text) == [("rename", "rec")]
     assert coming(said["nothing to do"].text) == []
@@ -171,7 +171,7 @@ def make_case(tmp_path: Path, monkeypatch, policy: Policy, archs: tuple[str, ...
     folder = tmp_path / "fake"
     for name in ("fake", "root", "scratch"):
         (tmp_path / name).mkdir()
-    (folder / "says").write_text("")
+    (folder / "says").write_text("Installing app (1.0) on root\n")
     (folder / "opkg").write_text(FAKE.format(folder=folder))
     (folder / "opkg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
@@ -182,9 +182,15 @@ def make_case(tmp_path: Path, monkeypatch, policy: Policy, archs: tuple[str, ...
 
 
 def test_plans_the_packages_of_the_index(case):
-    case.say("Installing lib (2.0) on root\nUpgrading lib (1.0-r0) to app (1.0) on root\n")
+    case.say(
+        "Upgrading lib (1.0-r0) to lib (2.0) on root\nInstalling bad (1.0) on root\nUpgrading app to 1.0 on root\n"
+    )
     planned = case.opkg.resolve(case.request(names=("app", "lib")))
-    assert planned == [Planned("lib", "2.0-r0", "all"), Planned("app", "1:1.0-r0", "core2-64", ("lib",))]
+    assert planned == [
+        Planned("lib", "2.0-r0", "all"),
+        Planned("bad", "1.0-r0", "all"),
+        Planned("app", "1:1.0-r0", "core2-64"),
+    ]
 
 
 def test_the_index_has_what_may_be_taken_behind_plain_names(case, tmp_path):
@@ -278,10 +284,12 @@ def test_the_update_alternatives_of_opkg_is_run(case, tmp_path):
     ("text", "said"),
     [
         ("Removing lib (1.0) from root...\nInstalling app (1.0) on root\n", "it would remove lib, which lies below"),
+        ("Upgrading lib (1.0-r0) to app (1.0) on root\n", "it would remove lib, which lies below"),
+        ("No packages installed or removed.\n", "it would not install app"),
         ("error: opkg_conf_parse_file: bad\nInstalling app (1.0) on root\n", "error: opkg_conf_parse_file: bad"),
     ],
 )
-def test_a_dry_run_that_removes_or_complains_is_refused(case, text, said):
+def test_a_dry_run_that_removes_lacks_or_complains_is_refused(case, text, said):
     case.say(text)
     with pytest.raises(Refused) as caught:
         case.opkg.resolve(case.request())

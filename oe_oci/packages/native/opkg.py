@@ -54,6 +54,7 @@ option volatile_cache 1
 """
 # As OpenEmbedded calls it; packages were read and compared with their digests before.
 _OPTIONS = ("--force-checksum", "--prefer-arch-to-version")
+_SUMS = ("SHA256", "MD5Sum")
 _SCRIPTS_TOO = "--force-postinstall"
 
 # Debian's program of this name would change this machine, whatever the root.
@@ -155,10 +156,14 @@ class Opkg:
             status, said = self._run(request, *words)
             if status or complaints(said):
                 raise Refused(telling(said))
-        gone = going(said)
+        found = coming(said)
+        gone = [*going(said), *(below for name, below in found if below not in ("", name))]
         if gone:
             raise Refused([f"it would remove {', '.join(gone)}, which lies below"])
-        self._coming = [self._planned(name, replaced) for name, replaced in coming(said)]
+        self._coming = [self._planned(name) for name, _ in found]
+        left = sorted(set(request.names) - {one.name for one in self._coming})
+        if left:
+            raise Refused([f"it would not install {', '.join(left)}"])
         return self._coming
 
     def install(self, request: Request) -> Outcome:
@@ -166,11 +171,11 @@ class Opkg:
         failed, reason = failure(said, [one.name for one in self._coming])
         return Outcome(status == 0 and not complaints(said), telling(said), failed, reason)
 
-    def _planned(self, name: str, replaced: str) -> Planned:
+    def _planned(self, name: str) -> Planned:
         package = self._offered.get(name)
         if package is None:
             raise ToolError(f"opkg means to install {name}, which it was not offered")
-        return Planned(name, package.version, package.arch, (replaced,) if replaced != name else ())
+        return Planned(name, package.version, package.arch)
 
     def _run(self, request: Request, *words: str) -> tuple[int, str]:
         """The exit status of opkg and what it said, with the names of files that people know."""
@@ -241,7 +246,8 @@ class Opkg:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(link)
             os.symlink(os.path.realpath(package.path), link)
-            fields = {field: value for field, value in package.fields.items() if field not in ("SHA256", "MD5Sum")}
+            # opkg reads one line of a field.
+            fields = {field: " ".join(value.split()) for field, value in package.fields.items() if field not in _SUMS}
             fields.update(Filename=f"{number}.ipk", Size=str(os.stat(link).st_size))
             paragraphs.append(paragraph(fields.items()))
         self._write("feed/Packages", b"".join(paragraphs))
@@ -280,7 +286,7 @@ def _alternatives_of_opkg() -> bool:
 def coming(said: str) -> list[tuple[str, str]]:
     """The names of packages that a dry run would install, each with that of what it takes the place of."""
     found = filter(None, map(_COMING.fullmatch, said.splitlines()))
-    return [(match[2] or match[3], match[1] or match[2] or match[3]) for match in found]
+    return [(match[2] or match[3], match[1] or "") for match in found]
 
 
 def going(said: str) -> list[str]:
