@@ -15,14 +15,9 @@ from .base import Base, open_base
 from .errors import ConfigError, Fault
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
-from .packages.installer import Installer, policy_of
-from .packages.native.apt import Apt
-from .packages.native.catalog import DebianCatalog
-from .packages.native.dnf import Dnf
+from .packages.installer import Installer
+from .packages.native.choose import open_workshop
 from .packages.native.installer import NativeInstaller
-from .packages.native.manager import Place
-from .packages.native.root import WorkRoot, check_rights
-from .packages.native.rpmcatalog import RpmCatalog
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -113,16 +108,10 @@ def _installer(
             hint = "give a feed of deb or ipk packages"
             raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
         return Installer(config, feeds, base, read, reader.hold)
-    check_rights(*(("apt", "fakeroot") if isinstance(feeds, Feeds) else ("dnf", "unshare --map-root-user --map-auto")))
     folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
-    root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
-    place, policy = Place(root.path, root.scratch), policy_of(settings, feeds.kind)
-    if isinstance(feeds, Feeds):
-        catalog = DebianCatalog(feeds, policy)
-        apt = Apt(place, catalog, lambda package: _digest(package, memory))
-        return NativeInstaller(config, base, catalog, apt, root, read)
-    dnf = Dnf(place, settings.feeds, feeds.archs, policy, config.accounts)
-    return NativeInstaller(config, base, RpmCatalog(feeds, policy), dnf, root, read)
+    workshop = open_workshop(config, feeds, folder, options.jobs, lambda package: _digest(package, memory))
+    catalog, manager, root = stack.enter_context(workshop)
+    return NativeInstaller(config, base, catalog, manager, root, read)
 
 
 def _digest(package: Package, memory: Memory) -> str:

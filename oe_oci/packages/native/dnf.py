@@ -100,6 +100,7 @@ class Dnf:
     databases = tuple(f"{root}/" for root in database.ROOTS)
     volatile = (*COMMON, *RPM)
     not_run = ()
+    changes_root = True
 
     def __init__(
         self, place: Place, feeds: Sequence[str], archs: Sequence[str], policy: Policy, accounts: Accounts
