@@ -16,15 +16,17 @@ from .packages.feed import Remembered, open_feeds
 from .packages.installer import Installer, policy_of
 from .packages.native.apt import Apt
 from .packages.native.catalog import DebianCatalog
-from .packages.native.installer import NativeInstaller
+from .packages.native.installer import Means, NativeInstaller
 from .packages.native.manager import Place
 from .packages.native.opkg import Opkg, plainly
+from .packages.native.recall import Recall
 from .packages.native.root import WorkRoot, check_rights
 from .packages.package import IPK
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
 from .rootfs import open_rootfs
+from .store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,7 +121,11 @@ def _installer(
         manager = Opkg(place, catalog)
     else:
         manager = Apt(place, catalog, lambda package: _digest(package, memory))
-    return NativeInstaller(config, base, catalog, manager, root, read)
+    recall = None
+    if memory.keeps and config.cache_dir is not None:
+        decides = [settings._replace(feeds=()), config.accounts]
+        recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
+    return NativeInstaller(config, base, catalog, manager, Means(root, read, recall))
 
 
 def _digest(package: Package, memory: Memory) -> str:

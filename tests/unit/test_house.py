@@ -30,13 +30,14 @@ GROUPS = {
     "packages.control packages.version packages.relation packages.index "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve",
-    "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.alternatives packages.place packages.owners packages.installer packages.recall "
-    "packages.native packages.native.volatile packages.native.manager packages.native.root "
+    "what a layer holds": "transfer locking store memory rootfs base delta populate accounts packages.database "
+    "packages.dpkg packages.opkg packages.alternatives packages.place packages.owners packages.installer "
+    "packages.recall packages.native packages.native.volatile packages.native.manager packages.native.root "
+    "packages.native.recall "
     "packages.native.links packages.native.catalog packages.native.apt packages.native.opkg packages.native.installer "
     "plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
-    "the layer cache": "locking store survey upkeep audit differences cache",
+    "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
