@@ -93,7 +93,10 @@ class _Writer:
         if self._cache is None:
             blob, verdict = write(), None
         else:
-            blob, verdict = self._cache.fetch(self._cache.subject(planned, found), self._folder, write)
+            subject = self._cache.subject(planned, found)
+            blob, verdict = self._cache.fetch(subject, self._folder, write)
+            if installer is not None and planned.packages is not None:
+                installer.keep(delta, subject.shape.digest, verdict.key)
         return report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
 
 

@@ -17,11 +17,13 @@ from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
 from .packages.installer import Installer
 from .packages.native.choose import open_workshop
-from .packages.native.installer import NativeInstaller
+from .packages.native.installer import Means, NativeInstaller
+from .packages.native.recall import Recall
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
 from .rootfs import open_rootfs
+from .store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +113,11 @@ def _installer(
     folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
     workshop = open_workshop(config, feeds, folder, options.jobs, lambda package: _digest(package, memory))
     catalog, manager, root = stack.enter_context(workshop)
-    return NativeInstaller(config, base, catalog, manager, root, read)
+    recall = None
+    if memory.keeps and config.cache_dir is not None:
+        decides = [settings._replace(feeds=()), config.accounts]
+        recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
+    return NativeInstaller(config, base, catalog, manager, Means(root, read, recall))
 
 
 def _digest(package: Package, memory: Memory) -> str:

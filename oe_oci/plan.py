@@ -48,6 +48,9 @@ class Installs(Protocol):
     def hold(self) -> None:
         """Have the files of the layer installed last at hand; to be called before that is written."""
 
+    def keep(self, delta: Delta, shape: str, key: str) -> None:
+        """Have later builds know the layer installed last, which became `delta`, by its place in the cache."""
+
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
 

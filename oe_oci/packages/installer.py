@@ -189,6 +189,9 @@ class Installer:
         """
         self._hold(self._held)
 
+    def keep(self, delta: Delta, shape: str, key: str) -> None:
+        """What packages hold is known to later builds by the packages themselves."""
+
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
         if not self._added:
