@@ -21,8 +21,10 @@ from .packages.native.catalog import DebianCatalog
 from .packages.native.dnf import Dnf
 from .packages.native.installer import NativeInstaller
 from .packages.native.manager import Place
+from .packages.native.opkg import Opkg, plainly
 from .packages.native.root import WorkRoot, check_rights
 from .packages.native.rpmcatalog import RpmCatalog
+from .packages.package import IPK
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -34,9 +36,15 @@ if TYPE_CHECKING:
     from .config import Config
     from .memory import Memory
     from .packages.contents import Contents
+    from .packages.native.catalog import Catalog
+    from .packages.native.manager import Manager
     from .packages.package import Package
+    from .packages.rpm import feed as rpm
     from .plan import Installs
     from .tree import Tree
+
+# What gives a user who is not root the rights that rpm needs.
+_MAPPED = "unshare --map-root-user --map-auto"
 
 
 class Options(NamedTuple):
@@ -113,16 +121,24 @@ def _installer(
             hint = "give a feed of deb or ipk packages"
             raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
         return Installer(config, feeds, base, read, reader.hold)
-    check_rights(*(("apt", "fakeroot") if isinstance(feeds, Feeds) else ("dnf", "unshare --map-root-user --map-auto")))
+    rights = ("opkg" if feeds.kind == IPK else "apt", "fakeroot") if isinstance(feeds, Feeds) else ("dnf", _MAPPED)
+    check_rights(*rights)
     folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
     root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
-    place, policy = Place(root.path, root.scratch), policy_of(settings, feeds.kind)
-    if isinstance(feeds, Feeds):
-        catalog = DebianCatalog(feeds, policy)
-        apt = Apt(place, catalog, lambda package: _digest(package, memory))
-        return NativeInstaller(config, base, catalog, apt, root, read)
-    dnf = Dnf(place, settings.feeds, feeds.archs, policy, config.accounts)
-    return NativeInstaller(config, base, RpmCatalog(feeds, policy), dnf, root, read)
+    place = stack.enter_context(plainly(Place(root.path, root.scratch)))
+    catalog, manager = _manager(config, memory, feeds, place)
+    return NativeInstaller(config, base, catalog, manager, root, read)
+
+
+def _manager(config: Config, memory: Memory, feeds: Feeds | rpm.Feeds, place: Place) -> tuple[Catalog, Manager]:
+    """The package manager of the feeds' format, and what it may take."""
+    policy = policy_of(config.packages, feeds.kind)
+    if not isinstance(feeds, Feeds):
+        return RpmCatalog(feeds, policy), Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
+    catalog = DebianCatalog(feeds, policy)
+    if feeds.kind == IPK:
+        return catalog, Opkg(place, catalog)
+    return catalog, Apt(place, catalog, lambda package: _digest(package, memory))
 
 
 def _digest(package: Package, memory: Memory) -> str:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from support.ci import outside_ci
+from support.ci import may_skip
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -71,7 +71,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not _NO_SKIP or not report.skipped or hasattr(report, "wasxfail"):
         return
-    if not {report.nodeid, report.nodeid.partition("[")[0]} & outside_ci().keys():
+    if not may_skip(report.nodeid):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"{reason}\nNothing is skipped here but what tests/outside-ci names."

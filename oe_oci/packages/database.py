@@ -10,9 +10,9 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Protocol
 
-from ..content import notes_on, pieces, whole
+from ..content import Literal, notes_on, pieces, whole
 from ..errors import InputError
-from ..tree import DIRECTORY, FILE, ancestors, decode, encode, resolve, shown
+from ..tree import DIRECTORY, FILE, Entry, ancestors, decode, encode, resolve, shown
 from . import control
 from .package import Installed
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..content import Content
-    from ..tree import Lookup, Resolved, Source
+    from ..tree import Lookup, Overlay, Resolved, Source
 
 KEEP, PER_PACKAGE = "keep", "status.d"  # the values of OCI_PACKAGE_DATABASE that write one
 
@@ -101,6 +101,11 @@ class Database(Protocol):
 
 def identity(package: Installed) -> tuple[str, str]:
     return package.name, package.arch
+
+
+def states(packages: Iterable[Installed]) -> set[tuple[str, str, str, str]]:
+    """What is installed, and how."""
+    return {(*identity(one), one.version, one.state) for one in packages}
 
 
 def md5_of(content: Content) -> str:
@@ -295,6 +300,14 @@ def list_of_files(package: Installed, paths: Iterable[str], forbidden: str) -> b
             raise InputError(f"{package.shown}: {shown(path)}: a name the package database can not hold")
         lines.append(f"/{path or '.'}\n")
     return encode("".join(lines))
+
+
+def enter(upper: Overlay, written: Written, epoch: int) -> None:
+    """Put what is written of a database on a tree; what is to be removed is left to the caller."""
+    for path in written.directories:
+        upper.put(path, Entry(DIRECTORY, 0o755, mtime=epoch), epoch)
+    for path, (data, mode) in written.files.items():
+        upper.put(path, Entry(FILE, mode, mtime=epoch, size=len(data), content=Literal(data)), epoch)
 
 
 class Writer:

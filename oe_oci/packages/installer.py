@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ..accounts import Owners as AskedFor
 from ..accounts import read_names
-from ..content import Literal
 from ..delta import Delta, apply
 from ..errors import InputError
 from ..populate import Wanted
-from ..tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, ancestors, shown
+from ..tree import DIRECTORY, SYMLINK, Entry, Overlay, Tree, ancestors, shown
 from ..tree import resolve as follow
 from . import dpkg, opkg
 from .alternatives import alternatives
-from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
+from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, enter, identity, md5_of
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
 from .place import Below, Shipment, place
@@ -309,11 +308,7 @@ class Installer:
         step = Step(self._installed, added, replaced, self._architectures(), self._epoch)
         written = self._database.write(whole, step, mode)
         upper = Overlay(tree, dict(wanted.entries), wanted.removed)
-        for path in written.directories:
-            upper.put(path, Entry(DIRECTORY, 0o755, mtime=self._epoch), self._epoch)
-        for path, (data, file_mode) in written.files.items():
-            entry = Entry(FILE, file_mode, mtime=self._epoch, size=len(data), content=Literal(data))
-            upper.put(path, entry, self._epoch)
+        enter(upper, written, self._epoch)
         removed = upper.removed.union(written.removed).difference(upper.entries)
         return Wanted(upper.entries, tuple(sorted(removed)))
 

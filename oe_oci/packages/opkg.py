@@ -44,12 +44,20 @@ def read(tree: Source) -> tuple[Installed, ...]:
     Raises:
         InputError: the database is damaged.
     """
-    root = _root(tree)
-    found = packages_in(tree, f"{root}/status", shared=True)
+    root, found = root_of(tree), listed(tree)
     known = {f"{package.name}.control" for package in found}
     names = (name for name in names_in(tree, f"{root}/info") if name.endswith(".control") and name not in known)
     found += (package for _, package in packages_under(tree, (f"{root}/info/{name}" for name in names)))
     return tuple(map(_requested, found))
+
+
+def listed(tree: Source) -> list[Installed]:
+    """The packages that the status file knows, which are all that opkg itself sees.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    return packages_in(tree, f"{root_of(tree)}/status", shared=True)
 
 
 def files_of(tree: Source, package: Installed) -> tuple[str, ...]:
@@ -58,7 +66,7 @@ def files_of(tree: Source, package: Installed) -> tuple[str, ...]:
     Raises:
         InputError: the list is damaged.
     """
-    path = f"{_root(tree)}/info/{package.name}.list"
+    path = f"{root_of(tree)}/info/{package.name}.list"
     # A line may go on with the file's mode and what a link leads to.
     return relative((line.partition("\t")[0] for line in lines_of(read_file(tree, path))), shown(path))
 
@@ -71,7 +79,7 @@ def write(lower: Source, step: Step, mode: str) -> Written:
     Raises:
         InputError: the database below is damaged, or a package can not be entered in one.
     """
-    writer, root = Writer(lower), _root(lower)
+    writer, root = Writer(lower), root_of(lower)
     gone = {package.name for package in step.replaced}
     writer.remove_control(f"{root}/info", gone)
     for added in step.added:
@@ -92,7 +100,8 @@ def write(lower: Source, step: Step, mode: str) -> Written:
     return writer.written()
 
 
-def _root(tree: Lookup) -> str:
+def root_of(tree: Lookup) -> str:
+    """The folder of the database, where it is or else where it is made."""
     known = [root for root in _ROOTS if resolve(tree, f"{root}/status", follow=True).entry is not None]
     return next(iter(known), _ROOTS[0])
 

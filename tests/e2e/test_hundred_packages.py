@@ -46,6 +46,12 @@ class Hundred(NamedTuple):
     system: sources.Source
     feeds: dict[str, Path]
 
+    def versions(self, kind: str) -> dict[str, str]:
+        """Those of the real packages, in the words of a format."""
+        if kind == "rpm":
+            return {name: one.source.version for name, one in self.real.items()}
+        return {name: merge.read_fields(one.deb).version for name, one in self.real.items()}
+
 
 @pytest.fixture(scope="module")
 def hundred(room) -> Hundred:
@@ -83,14 +89,15 @@ def built(request, hundred, room) -> Built:
     way, place = WAYS[request.param], room / f"hundred by {request.param}"
     place.mkdir()
     (place / "app.conf").write_text(CONF, encoding="utf-8")
-    report = tools.build(place / "app.conf", place / "deploy", "--feed", hundred.feeds[way.kind], timeout=600)
+    words = ["--set", "OCI_PACKAGE_MANAGER=native"] if way.manager == "native" else []
+    report = tools.build(place / "app.conf", place / "deploy", "--feed", hundred.feeds[way.kind], *words, timeout=600)
     return Built(way, report, merge.read_image(place / "deploy/app-oci").merged)
 
 
 def test_every_package_is_installed_once(hundred, built):
-    names = [package["name"] for layer in built.report["layers"] for package in layer["packages"]]
-    assert sorted(names) == sorted([*hundred.real, "system"])
-    assert len(hundred.real) >= debian_rpms.FEWEST
+    found = [(one["name"], one["version"]) for layer in built.report["layers"] for one in layer["packages"]]
+    assert sorted(found) == sorted([*hundred.versions(built.way.kind).items(), ("system", hundred.system.version)])
+    assert len(found) > debian_rpms.FEWEST
 
 
 def test_the_tree_is_the_one_that_rpm_makes(rpms_own, built):
@@ -104,5 +111,5 @@ def without_folders_times(tree: compare.Listing) -> compare.Listing:
 
 def test_rpm_finds_its_tree_whole(hundred, rpms_own):
     assert installed.faults("rpm", rpms_own) == []
-    names = {*hundred.real, "system"}
-    assert installed.versions("rpm", rpms_own).keys() == names
+    found = {name: version for name, (version, _) in installed.versions("rpm", rpms_own).items()}
+    assert found == {**hundred.versions("rpm"), "system": hundred.system.version}

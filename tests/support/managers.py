@@ -43,6 +43,7 @@ MANAGERS = {
     # dpkg refuses a package with extended headers in its tar.
     "apt": Manager("deb", "native", "apt", ("apt-get", "dpkg", "dpkg-deb"), attributes=False),
     "dnf": Manager("rpm", "native", "dnf", ("dnf", "rpm", "rpmbuild", "createrepo_c"), runs=True),
+    "opkg": Manager("ipk", "native", "opkg", ("opkg",), runs=True),
 }
 
 

@@ -16,12 +16,13 @@ import shutil
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ...confined import placing
 from ...content import Literal
 from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, decode, parent
+from ...tree import FILE, Entry, Overlay, Tree, decode, parent, resolve
 from .. import dpkg
-from ..database import KEEP, Step, identity, lines_of, names_in, paragraph, read_file
+from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
 from .volatile import APT, COMMON, DPKG
@@ -36,24 +37,34 @@ if TYPE_CHECKING:
     from .manager import Place, Request
 
 _DATABASE = "var/lib/dpkg"
-_ARCHS = f"{_DATABASE}/arch"
+_ARCHS, _INFO = f"{_DATABASE}/arch", f"{_DATABASE}/info"
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
-_SCRIPT = re.compile(rf"{_DATABASE}/info/(.+)\.({'|'.join(_SCRIPTS)})")
 _INSTALLS = re.compile(r"Inst ([^\s:]+)\S* (?:\[[^\]]*\] )?\((\S+) .*?\[(\S+)\]\)")
 _FAILED = re.compile(r"^dpkg: error processing (?:archive|package) (.+) \(--?[a-z-]+\):\n +(.*)$", re.MULTILINE)
 _LINK = re.compile(r"\S*/scratch/feed/(?:\./)?([0-9]+)\.deb")
+_PROGRESS = re.compile(
+    r"Reading |Building |Get:|Need to get|After this|\(Reading|Selecting |Preparing |Setting up |Unpacking |  "
+    r"|The following|[0-9]+ upgraded|Recommended|Suggested"
+)
 _HOOKS = re.compile(r"^\s*(?:pre|post)-invoke\b", re.MULTILINE)
 _HOST_SETTINGS = ("/etc/dpkg/dpkg.cfg", "/etc/dpkg/dpkg.cfg.d/*")
 
+# Without which apt reads this machine's settings, if only to tell its version.
+_ALONE = """\
+Dir::Etc "{etc}";
+Dir::Etc::main "none";
+Dir::Etc::parts "parts";
+"""
 _SETTINGS = """\
 Dir::State "{state}";
 Dir::State::status "{root}/var/lib/dpkg/status";
 Dir::State::extended_states "{root}/var/lib/apt/extended_states";
 Dir::Cache "{cache}";
 Dir::Log "{log}";
-Dir::Etc "{etc}";
-Dir::Etc::main "none";
-Dir::Etc::parts "parts";
+Dir::Log::Planner "/dev/null";
+Dir::Log::Solver "/dev/null";
+Dir::Log::Terminal "/dev/null";
+Dir::Log::History "/dev/null";
 Dir::Etc::sourcelist "sources.list";
 Dir::Etc::sourceparts "parts";
 Dir::Etc::preferences "none";
@@ -88,6 +99,8 @@ _OPTIONS = (
 # dpkg's own architecture is what it was made for; apt, which knows the image's, has seen to what needs what.
 _FOREIGN = ("--force-architecture", "--force-depends")
 
+_FOLDERS = (("etc", "parts"), ("state", "lists", "partial"), ("cache", "archives", "partial"))  # that apt asks for
+
 # As dpkg calls it: `dpkg-deb --control FILE FOLDER`.
 _DPKG_DEB = """\
 #!/bin/sh
@@ -106,6 +119,7 @@ class Apt:
     databases = (f"{_DATABASE}/", "var/lib/apt/")
     volatile = (*COMMON, *DPKG, *APT)
     not_run = ("preinst", "config", "postinst")  # what dpkg would run when it installs
+    changes_root = False
 
     def __init__(self, place: Place, catalog: DebianCatalog, digest: Callable[[Package], str]) -> None:
         self._place = place
@@ -114,33 +128,33 @@ class Apt:
         self._native = catalog.policy.native
         self._programs = {name: _program(name) for name in ("apt-get", "dpkg", "dpkg-deb")}
         _check_hooks()
-        self._host = run([self._programs["dpkg"], "--print-architecture"]).output.strip()
-        self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
+        self._host = self._told("dpkg", "--print-architecture").strip()
         self._offered: list[Package] = []  # by the numbers that apt knows their files by
+        self._write("apt.conf", _ALONE.format(etc=self._path("etc")))
+        self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
 
     # ---- the tree
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
-        hidden = {path: entry for path, entry in tree.entries.items() if not _SCRIPT.fullmatch(path)}
+        scripts = _scripts(tree)
+        hidden = {path: entry for path, entry in tree.entries.items() if path not in scripts}
         upper = Overlay(Tree(hidden))
         removed: tuple[str, ...] = ()
         split = tree.entry(f"{_DATABASE}/status") is None or names_in(tree, f"{_DATABASE}/status.d")
-        if split or _known(dpkg.read(tree)) != _known(request.installed):
+        if split or states(dpkg.read(tree)) != states(request.installed):
             removed = self._enter(upper, tree, request)
-        archs = list(dict.fromkeys((self._host, *self._architectures(request.installed))))
-        upper.put(_ARCHS, _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch), request.epoch)
-        if tree.entry(dpkg.MARKS) is None:
-            upper.put(dpkg.MARKS, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
+        self._offered = self._catalog.offered(request.names, request.installed)
+        archs, marks = _lines((self._host, *self._archs(request))), _place(tree, dpkg.MARKS)
+        upper.put(_place(tree, _ARCHS), _file(archs, request.epoch), request.epoch)
+        if tree.entry(marks) is None:
+            upper.put(marks, _file(b"", request.epoch), request.epoch)  # apt would make no folder for it
         return {**{path: entry for path, entry in hidden.items() if path not in removed}, **upper.entries}
 
     def _enter(self, upper: Overlay, tree: Tree, request: Request) -> tuple[str, ...]:
         """Give the root a database in dpkg's own form; what of the tree's goes for it."""
         step = Step(request.installed, (), (), self._architectures(request.installed), request.epoch)
         written = dpkg.write(tree, step, KEEP)
-        for path in written.directories:
-            upper.put(path, Entry(DIRECTORY, 0o755, mtime=request.epoch), request.epoch)
-        for path, (data, mode) in written.files.items():
-            upper.put(path, _file(data, request.epoch, mode), request.epoch)
+        enter(upper, written, request.epoch)
         return written.removed
 
     def installed(self, tree: Source) -> Sequence[Installed]:
@@ -150,53 +164,54 @@ class Apt:
         self, found: Mapping[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]
     ) -> Mapping[str, Entry]:
         entries = dict(found)
-        del entries[_ARCHS]
         self._finish_archs(entries, tree, request)
         self._finish_marks(entries, tree, request, held)
         # What a package was called below may lack the architecture.
         gone = {stem for contents in held for stem in (contents.fields["Package"], dpkg.stem(contents.fields))}
-        for path, entry in tree.entries.items():
-            match = _SCRIPT.fullmatch(path)
-            if match and match[1] not in gone:
-                entries[path] = entry
+        entries.update((path, tree.entries[path]) for path, stem in _scripts(tree).items() if stem not in gone)
+        info = _place(tree, _INFO)
         for contents in held:
             for name in _SCRIPTS:
                 data = contents.control.get(name)
                 if data is not None:
-                    path = f"{_DATABASE}/info/{dpkg.stem(contents.fields)}.{name}"
-                    entries[path] = _file(data, request.epoch, 0o755)
+                    entries[f"{info}/{dpkg.stem(contents.fields)}.{name}"] = _file(data, request.epoch, 0o755)
         return entries
 
     def _finish_archs(self, entries: dict[str, Entry], tree: Tree, request: Request) -> None:
         """The architectures of the image's packages, without this machine's own."""
-        known = lines_of(read_file(tree, _ARCHS))
+        place, known = _place(tree, _ARCHS), lines_of(read_file(tree, _ARCHS))
         there = self._architectures(dpkg.read(Tree(entries)))
         archs = list(dict.fromkeys((*(known or there[:1]), *there)))
+        del entries[place]
         if archs == known:
-            entries[_ARCHS] = tree.entries[_ARCHS]
+            entries[place] = tree.entries[place]
         elif len(archs) > 1:
-            entries[_ARCHS] = _file("".join(f"{arch}\n" for arch in archs).encode(), request.epoch)
+            entries[place] = _file(_lines(archs), request.epoch)
 
     def _finish_marks(self, entries: dict[str, Entry], tree: Tree, request: Request, held: Sequence[Contents]) -> None:
         """The marks of packages nobody asked for, in an order of their own and only where there are some."""
-        data = dpkg.marks_of(dpkg.read(Tree(entries)), self._native)
+        place, data = _place(tree, dpkg.MARKS), dpkg.marks_of(dpkg.read(Tree(entries)), self._native)
         if data:
-            entries[dpkg.MARKS] = _file(data, request.epoch)
-        elif dpkg.MARKS not in tree:
-            del entries[dpkg.MARKS]
-            folder = parent(dpkg.MARKS)
+            entries[place] = _file(data, request.epoch)
+        elif place not in tree:
+            del entries[place]
+            folder = parent(place)
             shipped = (member.path for contents in held for member in contents.members)
             if folder not in tree and folder not in shipped:
                 del entries[folder]
 
-    def _architectures(self, installed: Sequence[Installed]) -> list[str]:
-        return [self._native, *sorted({one.arch for one in installed} - {self._native, "all", ""})]
+    def _architectures(self, packages: Iterable[Installed | Package]) -> list[str]:
+        return [self._native, *sorted({one.arch for one in packages} - {self._native, "all", ""})]
+
+    def _archs(self, request: Request) -> list[str]:
+        """All that apt and dpkg may meet."""
+        return self._architectures((*request.installed, *self._offered))
 
     # ---- the tools
 
     def resolve(self, request: Request) -> Sequence[Planned]:
         self._write_settings(request)
-        self._write_index(request)
+        self._write_index()
         status, said = self._run("update")
         if status:
             raise Refused(last_lines(said))
@@ -225,26 +240,27 @@ class Apt:
         status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
         with open(log, encoding="utf-8", errors="backslashreplace") as file:
             said = file.read()
-        return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, said)
+        told = "".join(line for line in said.splitlines(keepends=True) if not _PROGRESS.match(line))
+        return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, told)
+
+    def _told(self, program: str, word: str) -> str:
+        return run([self._programs[program], word], env={"APT_CONFIG": self._path("apt.conf")}).output
 
     def _path(self, *names: str) -> str:
         return os.path.join(self._place.scratch, *names)
 
     def _write(self, name: str, text: str, mode: int = 0o644) -> None:
         path = self._path(name)
-        try:
+        with placing(path):
             with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
             os.chmod(path, mode)
-        except OSError as error:
-            raise ToolError(f"cannot write {path}: {error.strerror}") from error
 
     def _write_settings(self, request: Request) -> None:
         folders = {name: self._path(name) for name in ("state", "cache", "log", "etc", "bin", "home", "feed")}
-        for folder in (*folders.values(), self._path("etc", "parts"), self._path("state", "lists", "partial")):
-            os.makedirs(folder, exist_ok=True)
-        os.makedirs(self._path("cache", "archives", "partial"), exist_ok=True)
-        archs = [*self._architectures(request.installed), *self._catalog.feeds.archs]
+        for folder in (*folders.values(), *(self._path(*names) for names in _FOLDERS)):
+            with placing(folder):
+                os.makedirs(folder, exist_ok=True)
         options = [f"--root={self._place.root}", f"--log={self._path('log', 'dpkg')}", *_OPTIONS]
         if self._native != self._host:
             options += _FOREIGN
@@ -253,27 +269,27 @@ class Apt:
             "root": self._place.root,
             "dpkg": self._programs["dpkg"],
             "native": self._native,
-            "archs": _listed(arch for arch in dict.fromkeys(archs) if arch != "all"),
+            "archs": _listed(self._archs(request)),
             "recommends": str(self._catalog.policy.recommends).lower(),
             "path": os.environ.get("PATH", os.defpath),
             "options": _listed(options),
         }
-        self._write("apt.conf", _SETTINGS.format(**values))
+        self._write("apt.conf", _ALONE.format(**values) + _SETTINGS.format(**values))
         self._write("etc/sources.list", f"deb [trusted=yes] file:{quote(folders['feed'])} ./\n")
         wrapper = _DPKG_DEB.format(program=_quoted(self._programs["dpkg-deb"]), scripts=" ".join(_SCRIPTS))
         self._write("bin/dpkg-deb", wrapper, 0o755)
 
-    def _write_index(self, request: Request) -> None:
+    def _write_index(self) -> None:
         """The packages that may be taken, each behind a link with a plain name."""
         paragraphs = []
-        self._offered = self._catalog.offered(request.names, request.installed)
         for number, package in enumerate(self._offered):
             self._catalog.feeds.check_present(package)
             link = self._path("feed", f"{number}.deb")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(link)
-            os.symlink(os.path.realpath(package.path), link)
-            size = os.stat(link).st_size if package.size is None else package.size
+            with placing(link):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(link)
+                os.symlink(os.path.realpath(package.path), link)
+                size = os.stat(link).st_size if package.size is None else package.size
             fields = {**package.fields, "Recommends": self._recommends(package)}
             files = {"Filename": f"./{number}.deb", "Size": str(size), "SHA256": self._digest(package)}
             paragraphs.append(paragraph({**fields, **files}.items()))
@@ -290,8 +306,21 @@ class Apt:
 
     def _version(self, program: str) -> str:
         """The version that a program tells of itself."""
-        match = re.search(r"[0-9][0-9A-Za-z.~+-]*", run([self._programs[program], "--version"]).output)
+        match = re.search(r"[0-9][0-9A-Za-z.~+-]*", self._told(program, "--version"))
         return match[0] if match else "unknown"
+
+
+def _place(tree: Tree, path: str) -> str:
+    """Where a path of the database lies, behind links."""
+    return resolve(tree, path, follow=True).path
+
+
+def _scripts(tree: Tree) -> dict[str, str]:
+    """The scripts of the packages in a database, each with what its package is called there."""
+    info = _place(tree, _INFO)
+    names = tree.names(info) if info in tree else ()
+    stems = {name: name.rpartition(".") for name in names}
+    return {f"{info}/{name}": stem for name, (stem, _, script) in stems.items() if script in _SCRIPTS}
 
 
 def _program(name: str) -> str:
@@ -316,12 +345,12 @@ def _check_hooks() -> None:
                 )
 
 
-def _known(packages: Sequence[Installed]) -> set[tuple[str, str, str, str]]:
-    return {(*identity(one), one.version, one.state) for one in packages}
-
-
 def _file(data: bytes, epoch: int, mode: int = 0o644) -> Entry:
     return Entry(FILE, mode, mtime=epoch, size=len(data), content=Literal(data))
+
+
+def _lines(words: Iterable[str]) -> bytes:
+    return "".join(f"{word}\n" for word in dict.fromkeys(words)).encode()
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ it is the same as the built-in installer. Must not know blobs, caches or OCI doc
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Callable
 
 from ...accounts import Owners as AskedFor
@@ -16,7 +18,9 @@ from ...populate import Wanted
 from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
 from ..database import KEEP, identity
 from ..installer import Installation, InstalledPackage, LayerPackages, plain_parents
+from .links import check_inside, led_inside
 from .manager import Refused, Request
+from .root import DENIED
 from .volatile import DATED, REMOVED, matcher
 
 if TYPE_CHECKING:
@@ -86,13 +90,17 @@ class NativeInstaller:
             return Installation(Wanted({}), AskedFor(), LayerPackages((), asked.below, self._manager.tool))
         request = Request(layer.name, asked.names, tuple(self._installed), self._epoch)
         whole = self._whole(tree)
-        self._root.sync(self._manager.prepare(whole, request))
+        inside = {} if self._manager.changes_root else led_inside(whole)
+        self._root.sync({**self._manager.prepare(whole, request), **inside})
         self._root.begin()
         planned = self._planned(layer, request)
         packages = [self._package(layer, one) for one in planned]
         held = self._contents(packages)
+        if not self._manager.changes_root:
+            check_inside(Tree({**whole.entries, **inside}), held)
         outcome = self._manager.install(request)
         entries = self._after(request, planned, held, outcome, whole)
+        entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
         asked_for = self._name(whole, entries, held)
         wanted = self._wanted(tree, entries, held)
         return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))
@@ -161,16 +169,17 @@ class NativeInstaller:
         installed = self._manager.installed(self._root.source)
         fault = _fault(request, planned, installed, outcome)
         if fault:
-            hint = "\n  ".join(self._said(outcome.said))
+            hint = "\n  ".join([*([DENIED] if _is_denied(fault) else []), *self._said(outcome.said)])
             raise ToolError(f"layer '{request.layer}': {self._manager.tool['name']}: {fault}", hint=hint)
         self._installed = list(installed)
-        return dict(self._manager.finish(self._scan(whole), whole, request, held))
+        return dict(self._manager.finish(self._scan(whole, held), whole, request, held))
 
-    def _scan(self, whole: Tree) -> dict[str, Entry]:
-        """What the root holds, without what is not the same in each build."""
+    def _scan(self, whole: Tree, held: Sequence[Contents]) -> dict[str, Entry]:
+        """What the root holds, without what is not the same in each build; what packages ship stays."""
         found = self._root.scan(matcher(self._manager.volatile, DATED))
+        shipped = {up for one in held for member in one.members for up in (member.path, *ancestors(member.path))}
         is_removed = matcher(self._manager.volatile, REMOVED)
-        for path in [path for path in found if is_removed(path)]:
+        for path in [path for path in found if is_removed(path) and path not in shipped]:
             if path in whole:
                 found[path] = whole.entries[path]
             elif path in found:
@@ -289,6 +298,10 @@ def _fault(request: Request, planned: Sequence[Planned], installed: Sequence[Ins
     known = {(one.name, one.arch) for one in planned}
     more = next((one for one in found.values() if identity(one) not in known and one.whole), None)
     return f"{more.shown} was installed, which it did not plan" if more else ""
+
+
+def _is_denied(fault: str) -> bool:
+    return any(os.strerror(number) in fault for number in (errno.EPERM, errno.EINVAL))
 
 
 def _is_configured(package: Installed) -> bool:

@@ -77,6 +77,7 @@ class Manager(Protocol):
     `tool` names it, for report and cache: `{"name": "apt", "version": "2.6.1", "dpkg": "1.21.22"}`. `databases` are the
     folders of its database, relative to the root, each with a `/` at its end; `volatile` is what else it leaves that
     is not the same in each build. `not_run` are the scripts of packages that it does not run when it installs them.
+    `changes_root` says whether it works with the directory as its root, where links lead as in the image.
     """
 
     @property
@@ -90,6 +91,9 @@ class Manager(Protocol):
 
     @property
     def not_run(self) -> Sequence[str]: ...
+
+    @property
+    def changes_root(self) -> bool: ...
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
         """What the root is to hold while the tool runs: the tree's entries, but for what it must not see or needs.

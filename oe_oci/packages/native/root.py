@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...tree import Entry, Source
 
 BUILTIN = 'set OCI_PACKAGE_MANAGER = "builtin", which needs no rights'
+DENIED = f"a user namespace has no devices, and only the owners that are mapped; {BUILTIN}"
 
 _DEVICES = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -316,7 +317,7 @@ class WorkRoot:
             raise InputError(f"{shown(path)}: holds what no file system can: {error}") from error
         except OSError as error:
             denied = error.errno in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
-            hint = f"a user namespace has no devices, and only the owners that are mapped; {BUILTIN}" if denied else ""
+            hint = DENIED if denied else ""
             raise ToolError(f"cannot make {shown(path)} for a package manager: {error.strerror}", hint=hint) from error
 
 

@@ -50,6 +50,11 @@ APT = (
     Volatile("var/lib/apt/extended_states", DATED, "the database is made by the build"),
 )
 
+OPKG = (
+    Volatile("var/lib/opkg", DATED, "the database is made by the build"),
+    Volatile("usr/lib/opkg", DATED, "the database is made by the build"),
+)
+
 
 # rpm's times of installation, and the pages of its database, are made the same where that is written anew.
 RPM = (Volatile("var/lib/rpm/.rpm.lock", REMOVED, "a lock"),)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Symbolic links that lead out of the directory a package manager installs into, onto this machine.
+
+A tool that does not change its root follows `/var/run -> /run` to this machine's /run, and writes and removes there.
+Must not know how a tool is called.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ...errors import InputError
+from ...tree import DIRECTORY, SYMLINK, join, parent, resolve, shown
+from .root import BUILTIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...tree import Entry, Lookup, Tree
+    from ..contents import Contents
+
+_LIMIT = 40  # links that Linux follows in one path
+
+
+def led_inside(tree: Tree) -> dict[str, Entry]:
+    """The links of a tree that lead out of it where its root is not the machine's, each so that it stays inside."""
+    found = {}
+    for path, entry in tree.entries.items():
+        if entry.kind == SYMLINK and _way_out(tree, path):
+            goal = resolve(tree, path, follow=True).path
+            target = os.path.relpath(f"/{goal}", f"/{parent(path)}")
+            found[path] = entry._replace(target=target, inode=None)
+    return found
+
+
+def check_inside(tree: Tree, held: Sequence[Contents]) -> None:
+    """See that no file of new packages lies behind a link of theirs that leads out of the tree.
+
+    Raises:
+        InputError: one does.
+    """
+    shipped = _Shipped(tree, held)
+    known: dict[str, str] = {}
+    for contents in held:
+        folders = (
+            member.path if member.entry.kind == DIRECTORY else parent(member.path) for member in contents.members
+        )
+        for path in (*folders, *contents.conffiles):
+            if path not in known:
+                known[path] = _way_out(shipped, path)
+            if known[path]:
+                raise InputError(
+                    f"{contents.fields['Package']}: {shown(path)} lies behind the link {shown(known[path])}, which out"
+                    " of a container leads onto this machine",
+                    hint=f"the package with the link needs a layer before; or {BUILTIN}",
+                )
+
+
+class _Shipped:
+    """A tree with the links of packages that are to come."""
+
+    def __init__(self, tree: Tree, held: Sequence[Contents]) -> None:
+        self._tree = tree
+        self._links: dict[str, Entry] = {}
+        for member in (member for contents in held for member in contents.members):
+            if member.entry.kind == SYMLINK:
+                folder = resolve(tree, parent(member.path), follow=True).path
+                name = member.path.rpartition("/")[2]
+                self._links[member.path] = self._links[join(folder, name)] = member.entry
+
+    def entry(self, path: str) -> Entry | None:
+        return self._links.get(path) or self._tree.entry(path)
+
+
+def _way_out(source: Lookup, path: str) -> str:
+    """The link by which the kernel leaves the tree when it follows a path; empty where it stays inside."""
+    pending = [part for part in reversed(path.split("/")) if part]
+    current, last, links = "", "", 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            if not current:
+                return last
+            current = parent(current)
+            continue
+        current = join(current, part)
+        entry = source.entry(current)
+        if entry is not None and entry.kind == SYMLINK and links < _LIMIT:
+            if entry.target.startswith("/"):
+                return current
+            links, last = links + 1, current
+            pending.extend(each for each in reversed(entry.target.split("/")) if each not in ("", "."))
+            current = parent(current)
+    return ""
