@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from support import compare, installed, merge, samples, sources, tools
 
-from oe_oci.tree import ancestors
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -96,9 +94,10 @@ def compared(tree: compare.Listing, kind: str, *without: str) -> compare.Listing
     """A tree less databases and some packages; what lies beside changed configuration files has one name."""
     beside = BESIDE[kind].encode()
     nodes = [node for source in samples.sets().newer if source.name in without for node in source.files]
-    left = samples.Images(*without).expected(BESIDE[kind]).listing()
-    paths = {up.encode() for node in nodes for up in ancestors(node.path.lstrip("/")) if up.encode() not in left}
-    kept = merge.without(tree, *DATABASES, *paths, *(node.path.lstrip("/").encode() for node in nodes))
+    paths = [node.path.lstrip("/").encode() for node in nodes]
+    kept = merge.without(tree, *DATABASES, *paths)
+    emptied = {path.rpartition(b"/")[0] for path in paths} - {path.rpartition(b"/")[0] for path in kept}
+    kept = merge.without(kept, *emptied)
     found = {path.removesuffix(beside) + b" (new)" if path.endswith(beside) else path: kept[path] for path in kept}
     for path in [path for path in found if path.endswith(b" (new)")]:
         found[path] = found[path]._replace(names=frozenset({path}))

@@ -9,7 +9,7 @@ import pytest
 from support.trees import file, link, with_parents
 
 from oe_oci.errors import InputError
-from oe_oci.packages.archive import Contents
+from oe_oci.packages.contents import Contents
 from oe_oci.packages.native.links import check_inside, led_inside
 from oe_oci.tree import Tree, resolve
 from oe_oci.untar import Member

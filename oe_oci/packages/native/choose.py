@@ -47,14 +47,14 @@ def open_workshop(
     """
     policy = policy_of(config.packages, feeds.kind)
     with contextlib.ExitStack() as stack:
-        if not isinstance(feeds, Feeds):
-            check_rights("dnf", "unshare --map-root-user --map-auto")
-            root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, jobs))
-            dnf = Dnf(Place(root.path, root.scratch), config.packages.feeds, feeds.archs, policy, config.accounts)
-            yield Workshop(RpmCatalog(feeds, policy), dnf, root)
-            return
-        check_rights("opkg" if feeds.kind == IPK else "apt", "fakeroot")
+        rpm = not isinstance(feeds, Feeds)
+        tool = "dnf" if rpm else "opkg" if feeds.kind == IPK else "apt"
+        check_rights(tool, "unshare --map-root-user --map-auto" if rpm else "fakeroot")
         root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, jobs))
         place = stack.enter_context(plainly(Place(root.path, root.scratch)))
+        if not isinstance(feeds, Feeds):
+            dnf = Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
+            yield Workshop(RpmCatalog(feeds, policy), dnf, root)
+            return
         catalog = DebianCatalog(feeds, policy)
         yield Workshop(catalog, Opkg(place, catalog) if feeds.kind == IPK else Apt(place, catalog, digest), root)

@@ -112,7 +112,8 @@ class Dnf:
         self._accounts = accounts
         self._program = _find_program()
         if "$" in place.root:
-            raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint="build in another folder")
+            hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
+            raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint=hint)
         self._check_chroot()
         self.tool = {"name": "dnf", "version": self._version(self._program), "rpm": self._version("rpm")}
         if self.tool["version"].split(".")[0] != "4":
