@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import threading
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...accounts import Owners as AskedFor
@@ -23,7 +24,7 @@ from ...members import Listing, from_json
 from ...oci.layout import uncompressed
 from ...populate import Wanted
 from ...stream import FileStream
-from ...tree import FILE, decode, encode, order
+from ...tree import FILE, order
 from ...untar import Archive, Member
 from ..installer import Installation, InstalledPackage, LayerPackages
 
@@ -130,7 +131,7 @@ class Recall:
         value = {
             "entries": self._listing(wanted.entries),
             "withheld": self._listing(found.withheld),
-            "texts": {path: decode(whole(content)) for path, content in texts.items()},
+            "texts": {path: b64encode(whole(content)).decode("ascii") for path, content in texts.items()},
             "removed": wanted.removed,
             "lost": sorted(found.lost),
             "users": sorted(asked.users),
@@ -217,7 +218,7 @@ class Recall:
         self, path: str, size: int, digest: str, texts: Mapping[str, str], lower: Tree, layer: _Layer | None
     ) -> Content | None:
         if path in texts:
-            return Literal(encode(texts[path]))
+            return Literal(b64decode(texts[path]))
         below = lower.entry(path)
         if below is not None and below.content is not None and self._known(lower, path).hex() == digest:
             return below.content
