@@ -45,7 +45,7 @@ class Real(NamedTuple):
     rpm: Path
 
 
-def packages(place: Path, *, compression: str = "none") -> dict[str, Real]:
+def packages(place: Path, *, compression: str = "zstd") -> dict[str, Real]:
     """`NAMES` and all they need, by name, as .rpm in a folder without metadata. Without `system`."""
     debs = debian.packages(NAMES)
     assert len(debs) >= FEWEST

@@ -8,6 +8,7 @@ out.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import debian, sources, specs, tools
@@ -156,6 +157,7 @@ RIVALS = (
 )
 
 
+@cache
 def shell() -> Source:
     """A shell that runs without anything else, so that scripts do; and the one file here with some size."""
     deb = debian.packages()["busybox-static"]

@@ -62,10 +62,13 @@ def build(batch: Sequence[Source], root: Path, place: Path, *, compression: str)
     top = root.with_name(f"{root.name}.rpmbuild")
     top.mkdir()
     (top / "set.spec").write_bytes(os.fsencode(spec(batch)))
+    # rpmbuild looks into every file for what it may be, most of its time, unless it knows of nothing.
+    (top / "magic").write_bytes(b"0 string \\177ELF ELF\n")
     macros = {**_MACROS, "_topdir": top, "_rpmdir": place, "_binary_payload": COMPRESSIONS[compression]}
     defined = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
     argv = ["rpmbuild", "-bb", "--quiet", "--noclean", "--buildroot", root, *defined, top / "set.spec"]
-    tools.run(*argv, env=tools.environment(SOURCE_DATE_EPOCH=str(sources.EPOCH)), timeout=600)
+    env = tools.environment(SOURCE_DATE_EPOCH=str(sources.EPOCH), MAGIC=str(top / "magic"))
+    tools.run(*argv, env=env, timeout=600)
     made = {source.name: place / file_name(source) for source in batch}
     assert all(path.is_file() for path in made.values())
     return made
