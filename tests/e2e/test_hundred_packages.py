@@ -36,7 +36,7 @@ class Way(NamedTuple):
     manager: str
 
 
-WAYS = {"deb built in": Way("deb", "builtin")}
+WAYS = {"deb built in": Way("deb", "builtin"), "apt": Way("deb", "native")}
 
 
 class Hundred(NamedTuple):
