@@ -128,3 +128,39 @@ def test_the_exceptions_are_documented():
     head, *rows = re.findall(r"^\| ([^|]+?) \|", page.partition("## Known differences from dnf")[2], re.MULTILINE)
     assert head == "What"
     assert {row.lower() for row in rows} == set(EXCEPTIONS)
+
+
+# ---- packages without an index
+
+
+def test_headers_tell_the_same_as_createrepo_c(tmp_path):
+    draw = Draw(7)
+    texts = {
+        **{text.partition(";")[0]: text for text in draw.offered},
+        "odd": "odd+more 3:1.0~rc1^git-2.fc1 noarch ; needs (a or (b >= 1:2-3 and c)), d < 4:5, perl(Foo::Bar) = 1 "
+        "; provides so.1(X)(64bit), e = 2:3-4 ; conflicts f <= 1 ; obsoletes g ; likes h > 2 ; supplements (i and j) "
+        "; files /usr/bin/odd /etc/odd.conf /usr/share/ö",
+    }
+    made = [package(one) for one in map(facts, texts.values())]
+    indexed = write_repository(tmp_path / "indexed", [(one.filename, one.data) for one in made])
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for one in made:
+        one.write(loose)
+    assert described(loose) == described(indexed)
+
+
+def described(feed: Path) -> dict[str, list[list[str]]]:
+    """All relations of all packages, as libsolv has them; those to what rpm itself can do no index has."""
+    feeds = opened(feed, archs=None)
+    world(feeds)
+    solv = feeds.pool.solv
+    words = ("PROVIDES", "REQUIRES", "CONFLICTS", "OBSOLETES", "RECOMMENDS", "SUPPLEMENTS")
+    keys = [getattr(solv, f"SOLVABLE_{word}") for word in words]
+    return {
+        f"{one} {one.lookup_location()[0]} {one.lookup_num(solv.SOLVABLE_DOWNLOADSIZE)}": [
+            sorted(text for text in map(str, one.lookup_deparray(key)) if not text.startswith("rpmlib("))
+            for key in keys
+        ]
+        for one in feeds.offered()
+    }
