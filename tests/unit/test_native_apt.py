@@ -115,7 +115,12 @@ def test_apt_may_choose_what_could_be_chosen_built_in(case):
     resolved(case, request())
     index = case.index()
     assert {name: fields["Version"] for name, fields in index.items()} == {
-        "app": "1:1.0", "lib": "2.0", "more": "1.0", "last": "1.0", "bad": "1.0", "good": "1.0",
+        "app": "1:1.0",
+        "lib": "2.0",
+        "more": "1.0",
+        "last": "1.0",
+        "bad": "1.0",
+        "good": "1.0",
     }
     for name, fields in index.items():
         target = os.path.basename(os.readlink(case.scratch / "feed" / fields["Filename"]))
