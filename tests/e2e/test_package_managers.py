@@ -424,6 +424,14 @@ def test_a_plan_says_the_same_and_writes_nothing(kit):
         assert planned["changed"] == built["changed"]
 
 
+def test_people_are_told_what_installed(kit):
+    feed = kit.feed("feed", LIB, APP)
+    kit.build("one", "app:packages:app", feed)
+    place = kit.folder / "one"
+    said = tools.oe_oci("build", place / "app.conf", "--deploy-dir", place / "deploy", "--feed", feed).stdout
+    assert (f"package manager: {kit.manager.tool} version " in said) == (kit.manager.value == "native")
+
+
 def test_nothing_is_left_beside_the_outputs(kit):
     image = kit.build("one", "app:packages:app", kit.feed("feed", LIB, APP))
     assert not [name for name in os.listdir(image.place / "deploy") if "partial" in name]

@@ -110,6 +110,17 @@ def test_every_architecture_has_a_word_of_debians() -> None:
     }
 
 
+class TestManager:
+    @pytest.mark.parametrize(("word", "manager"), [("", "builtin"), ("auto", "builtin"), ("native", "native")])
+    def test_who_installs(self, word: str, manager: str) -> None:
+        assert made("/feed", **({"OCI_PACKAGE_MANAGER": word} if word else {})).packages.manager == manager
+
+    def test_a_form_of_the_database_matters_where_packages_are_installed(self) -> None:
+        """BitBake may set both for all recipes."""
+        settings = {"OCI_PACKAGE_MANAGER": "native", "OCI_PACKAGE_DATABASE": "status.d"}
+        assert made(OCI_LAYERS="all:directories:/", IMAGE_ROOTFS="/rootfs", **settings).packages.manager == "native"
+
+
 class TestDatabase:
     @pytest.mark.parametrize("word", ["keep", "status.d", "remove"])
     def test_in_the_layers(self, word: str) -> None:
