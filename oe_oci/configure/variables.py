@@ -291,8 +291,8 @@ TABLE = (
         "packages",
         "auto",
         "What installs packages. `builtin`: oe-oci itself, which needs no rights and no other program, and runs no"
-        " script of a package. `native`: the package manager of the format, opkg for ipk and apt for deb; it needs"
-        " root, or fakeroot. `auto` is `builtin`. The report names it.",
+        " script of a package. `native`: the package manager of the format, opkg for ipk, apt for deb and dnf for rpm;"
+        " it needs root, or fakeroot, and dnf root, or a user namespace. `auto` is `builtin`. The report names it.",
         "`auto`, `native` or `builtin`.",
     ),
     Variable(

@@ -19,7 +19,7 @@ from oe_oci.packages.native import apt
 from oe_oci.packages.native.apt import Apt
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
-from oe_oci.packages.native.volatile import APT, COMMON, DATED, DPKG, OPKG, REMOVED, Volatile, matcher
+from oe_oci.packages.native.volatile import APT, COMMON, DATED, DPKG, OPKG, REMOVED, RPM, Volatile, matcher
 from oe_oci.packages.package import Installed
 from oe_oci.packages.world import Policy
 from oe_oci.tree import Tree
@@ -252,7 +252,9 @@ def test_what_is_removed_and_what_is_dated(path, removed, dated):
     assert (matcher(table, REMOVED)(path), matcher(table, DATED)(path)) == (removed, dated)
 
 
-@pytest.mark.parametrize(("title", "table"), [("all", COMMON), ("dpkg and apt", (*DPKG, *APT)), ("opkg", OPKG)])
+@pytest.mark.parametrize(
+    ("title", "table"), [("all", COMMON), ("dpkg and apt", (*DPKG, *APT)), ("opkg", OPKG), ("rpm and dnf", RPM)]
+)
 def test_the_documentation_has_the_tables(title, table):
     text = DOCUMENT.read_text(encoding="utf-8")
     (section,) = re.findall(rf"^### Of {title}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
