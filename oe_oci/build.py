@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .base import Base
     from .layer import LayerBlob, Seen
     from .memory import Memory
-    from .packages.installer import Installer
+    from .packages.installation import Installer
     from .plan import PlannedLayer
 
 _ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .content import Content
     from .digests import Digests
-    from .packages.installer import Installer, LayerPackages
+    from .packages.installation import Installer, LayerPackages
 
 
 class PlannedLayer(NamedTuple):

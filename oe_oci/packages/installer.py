@@ -7,19 +7,27 @@ Must not know blobs, caches or OCI documents.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable
 
 from ..accounts import Owners as AskedFor
 from ..accounts import read_names
-from ..content import Literal
 from ..delta import Delta, apply
 from ..errors import InputError
 from ..populate import Wanted
-from ..tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, ancestors, shown
+from ..tree import DIRECTORY, SYMLINK, Entry, Overlay, Tree, ancestors, shown
 from ..tree import resolve as follow
 from . import dpkg, opkg
 from .alternatives import alternatives
 from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
+from .installation import (
+    TOP,
+    Installation,
+    InstalledPackage,
+    LayerPackages,
+    is_same_directory,
+    plain_parents,
+    with_database,
+)
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
 from .place import Below, Shipment, place
@@ -43,63 +51,9 @@ if TYPE_CHECKING:
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 Hold = Callable[["Sequence[Contents]"], None]
 
-TOP = "top"  # the value of OCI_PACKAGE_DATABASE for a layer of its own
-
 _DATABASES = ("var/lib/dpkg/", "var/lib/opkg/", "usr/lib/opkg/")
 # What dpkg and opkg would run when they install a package.
 _SCRIPTS = ("preinst", "config", "postinst")
-
-
-class InstalledPackage(NamedTuple):
-    """A package of a layer, for plan and report.
-
-    `size` is that of its file, `unpacked` that of the files in it, both in bytes. `asked_by` names the package that
-    needs it, empty where the layer does; `replaces` is the version it upgrades, else empty. `scripts` are those of its
-    scripts that did not run.
-    """
-
-    name: str
-    version: str
-    arch: str
-    digest: str
-    size: int
-    unpacked: int
-    asked_by: str
-    replaces: str
-    scripts: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = {
-            "name": self.name,
-            "version": self.version,
-            "architecture": self.arch,
-            "digest": f"sha256:{self.digest}",
-            "size": self.size,
-            "unpackedSize": self.unpacked,
-        }
-        if self.asked_by:
-            value["askedBy"] = self.asked_by
-        if self.replaces:
-            value["upgrades"] = self.replaces
-        return {**value, "scriptsNotRun": list(self.scripts)} if self.scripts else value
-
-
-class LayerPackages(NamedTuple):
-    """The packages a layer brings, in the order of installation, and those it names that lie below it already."""
-
-    new: tuple[InstalledPackage, ...]
-    below: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"packages": [package.to_json() for package in self.new], "below": list(self.below)}
-
-
-class Installation(NamedTuple):
-    """What a layer of packages wants; `asked` are the owners that packages call by name."""
-
-    wanted: Wanted
-    asked: AskedFor
-    packages: LayerPackages
 
 
 class Installer:
@@ -180,7 +134,7 @@ class Installer:
             replaced = [one.replaces for one in shipments if one.replaces is not None]
             wanted = self._with_database(tree, wanted, added, replaced)
         if self._config.packages.database != KEEP:
-            wanted = Wanted({**_plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
+            wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
         return Installation(wanted, asked, _facts(resolution, self._held))
 
     def hold(self) -> None:
@@ -275,7 +229,7 @@ class Installer:
             if (uid, gid) != (entry.uid, entry.gid):
                 entries[path] = entry = entry._replace(uid=uid, gid=gid)
             below = tree.entry(path) if entry.kind == DIRECTORY else None
-            if below is not None and below.kind == DIRECTORY and not _agree(below, entry):
+            if below is not None and below.kind == DIRECTORY and not is_same_directory(below, entry):
                 del entries[path]  # a directory that is there keeps its facts
         return entries, AskedFor(users, groups)
 
@@ -309,15 +263,7 @@ class Installer:
         apply(whole, Delta(wanted.entries, wanted.removed, 0))
         mode = PER_PACKAGE if self._config.packages.database == PER_PACKAGE else KEEP
         step = Step(self._installed, added, replaced, self._architectures(), self._epoch)
-        written = self._database.write(whole, step, mode)
-        upper = Overlay(tree, dict(wanted.entries), wanted.removed)
-        for path in written.directories:
-            upper.put(path, Entry(DIRECTORY, 0o755, mtime=self._epoch), self._epoch)
-        for path, (data, file_mode) in written.files.items():
-            entry = Entry(FILE, file_mode, mtime=self._epoch, size=len(data), content=Literal(data))
-            upper.put(path, entry, self._epoch)
-        removed = upper.removed.union(written.removed).difference(upper.entries)
-        return Wanted(upper.entries, tuple(sorted(removed)))
+        return with_database(tree, wanted, self._database.write(whole, step, mode), self._epoch)
 
 
 def _check_format(tree: Tree, kind: str, where: str) -> None:
@@ -358,19 +304,6 @@ def _without_bytes(added: Added) -> Added:
     """What is known of a package once its bytes are let go."""
     sums = {} if "md5sums" in added.control else {path: added.md5(path) for path in added.paths}
     return added._replace(md5=sums.get)
-
-
-def _agree(one: Entry, other: Entry) -> bool:
-    """Whether two directories have the same facts; times do not count."""
-    return one._replace(mtime=0) == other._replace(mtime=0)
-
-
-def _plain_parents(tree: Tree, wanted: Wanted, epoch: int) -> dict[str, Entry]:
-    """The directories that changes lie in where they are as made ones: then it is the same whether they lie below."""
-    made = Entry(DIRECTORY, 0o755, mtime=epoch)
-    parents = {up for path in (*wanted.entries, *wanted.removed) for up in ancestors(path)}
-    found = ((path, tree.entry(path)) for path in parents)
-    return {path: made for path, below in found if below is not None and _agree(below, made)}
 
 
 def _check_way(tree: Lookup, link: str, place: str) -> None:
