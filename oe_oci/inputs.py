@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .memory import Memory
-    from .packages.archive import Contents
+    from .packages.contents import Contents
     from .packages.package import Package
 
 

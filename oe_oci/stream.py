@@ -42,6 +42,16 @@ class PieceStream:
     def skip(self, size: int) -> int:
         return sum(len(part) for part in self._parts(size))
 
+    def rest(self) -> Iterator[memoryview]:
+        """All that follows, in pieces as they arrive."""
+        while True:
+            if not self._piece:
+                piece = next(self._data, None)
+                if piece is None:
+                    return
+                self._piece = memoryview(piece)
+            yield from self._parts(len(self._piece))
+
     def _parts(self, size: int) -> Iterator[memoryview]:
         while size:
             if not self._piece:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..errors import Fault
     from ..tree import Lookup
     from .alternatives import Alternative
-    from .archive import Contents
+    from .contents import Contents
     from .database import Database
     from .feed import Feeds
     from .package import Package

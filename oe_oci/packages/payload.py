@@ -15,12 +15,15 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
 
 from ..errors import InputError, ToolError
-from .archive import Contents, check_identity, read_package
+from . import archive
+from .contents import Contents, check_identity
+from .rpm import archive as rpm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..notes import Notes
+    from .contents import Keeper
     from .package import Package
 
 MEMORY = 32 << 20
@@ -29,6 +32,12 @@ Wanted = Callable[[], bool]
 
 _Found = TypeVar("_Found")
 _Place = Union[bytes, int]  # of a piece: its bytes, or where it begins in the file
+
+
+def read_package(path: str, payload: Keeper, size: int | None, digest: str | None, limit: int | None) -> Contents:
+    """Read a package of the format that its name tells, as the readers of the formats do."""
+    read = rpm.read_package if path.endswith(".rpm") else archive.read_package
+    return read(path, path, payload, size=size, digest=digest, limit=limit)
 
 
 class Payloads:
@@ -156,7 +165,7 @@ class Payload:
         path = self.package.path
         with self._lock:
             try:
-                contents = read_package(path, path, self, size=size, digest=digest, limit=self._limit)
+                contents = read_package(path, self, size, digest, self._limit)
             except BaseException:
                 self.release()
                 raise

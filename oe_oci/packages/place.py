@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..tree import Lookup
     from ..untar import Member
-    from .archive import Contents
+    from .contents import Contents
 
 Either = Union[Package, Installed]
 

@@ -15,14 +15,14 @@ from ..decompress import limit_for
 from ..errors import InputError, OciError
 from ..members import Listing, from_json
 from ..tree import decode, encode
-from .archive import Contents, check_identity
+from .contents import Contents, check_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..content import Region
     from ..memory import Memory
-    from .archive import Keeper
+    from .contents import Keeper
     from .package import Package
     from .payload import Payloads
 

@@ -26,8 +26,9 @@ GROUPS = {
     "trees from bytes": "decompress untar members changeset scan confined",
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
-    "packages of feeds": "packages packages.package packages.rpm packages.rpm.tags packages.rpm.header "
-    "packages.control packages.version packages.relation packages.index "
+    "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
+    "packages.rpm.header packages.rpm.sums packages.rpm.capabilities packages.rpm.cpio packages.rpm.files "
+    "packages.rpm.members packages.rpm.archive packages.control packages.version packages.relation packages.index "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "

@@ -8,6 +8,7 @@ import tarfile
 import tracemalloc
 
 import pytest
+from support.kept import Kept, content
 from support.layouts import END, Member, extended, file, folder, hardlink, header, padded, record, symlink, tar
 from support.packages import (
     COMPRESSIONS,
@@ -23,31 +24,17 @@ from support.packages import (
 )
 
 from oe_oci import decompress
-from oe_oci.content import Part
 from oe_oci.errors import InputError, ToolError
 from oe_oci.packages import archive as subject
-from oe_oci.packages.archive import check_identity, read_control, read_package
+from oe_oci.packages import contents, paths
+from oe_oci.packages.archive import read_control, read_package
+from oe_oci.packages.contents import check_identity
 from oe_oci.packages.package import Package
 from oe_oci.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK
 
 FIELDS = {"Package": "shop", "Version": "1:2.4-1", "Architecture": "all", "Description": "a shop"}
 FORMS = ["ar", "tar.gz"]
 CAPABILITY = b"\1\0\0\2\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-
-
-class Kept(bytearray):
-    """A payload's bytes."""
-
-    notes = None
-
-    def write(self, piece: bytes) -> None:
-        self.extend(piece)
-
-    def readinto(self, view: memoryview, offset: int) -> None:
-        view[:] = self[offset : offset + len(view)]
-
-    def release(self) -> None:
-        self.clear()
 
 
 @pytest.fixture
@@ -74,14 +61,6 @@ def refused(read):
         return caught.value
 
     return refuse
-
-
-def content(contents, path: str) -> bytes:
-    (entry,) = [member.entry for member in contents.members if member.path == path]
-    assert isinstance(entry.content, Part)
-    buffer = bytearray(entry.size)
-    entry.content.holder.readinto(memoryview(buffer), entry.content.offset)
-    return bytes(buffer)
 
 
 def parts(control: bytes = b"", data: bytes = b"", version: bytes = b"2.0\n") -> list[tuple[str, bytes]]:
@@ -371,7 +350,7 @@ def test_a_file_that_can_not_be_read(monkeypatch, read, function):
     def fail(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(subject.os, function, fail)
+    monkeypatch.setattr(contents.os, function, fail)
     with pytest.raises(ToolError, match="cannot read shop: Permission denied"):
         read(deb(FIELDS))
 
@@ -581,12 +560,12 @@ def test_an_outer_archive_of_far_more_than_it_seems(monkeypatch, refused):
 
 
 def test_too_many_members(monkeypatch, refused):
-    monkeypatch.setattr(subject, "_MEMBERS", 10)
+    monkeypatch.setattr(paths, "MEMBERS", 10)
     refused(deb(FIELDS, [file(f"./{n}") for n in range(11)]), "data.tar.xz: has more than 10 members")
 
 
 def test_names_and_attributes_beyond_bounds(monkeypatch, refused):
-    monkeypatch.setattr(subject, "_FACTS", 1 << 20)
+    monkeypatch.setattr(paths, "FACTS", 1 << 20)
     for members in (
         [file("./" + str(n) * 3 + "n" * 2000) for n in range(600)],
         [symlink(f"./{n}", "t" * 2000) for n in range(600)],
@@ -599,7 +578,7 @@ def test_names_and_attributes_beyond_bounds(monkeypatch, refused):
 @pytest.mark.parametrize("kind", [b"x", b"g"])
 def test_headers_that_no_member_follows(monkeypatch, refused, kind):
     monkeypatch.setattr(subject, "_HEADERS", 1 << 20)
-    monkeypatch.setattr(subject, "_PIECE", 1 << 12)
+    monkeypatch.setattr(contents, "_PIECE", 1 << 12)
     headers = b"".join(extended(record(b"k%d" % n, b"v" * 60_000), kind) for n in range(40))
     refused(deb(FIELDS, data_tar=headers + header(b"a") + END), "more than 1 MiB of headers or of nothing")
     refused(deb(FIELDS, data_tar=header(b"a") + END + bytes(2 << 20)), "more than 1 MiB of headers or of nothing")

@@ -18,7 +18,7 @@ from support.packages import Made, package
 from oe_oci.content import content_digest, pieces
 from oe_oci.errors import InputError, ToolError
 from oe_oci.packages import payload as subject
-from oe_oci.packages.archive import Contents
+from oe_oci.packages.contents import Contents
 from oe_oci.packages.package import Package
 from oe_oci.packages.payload import Payloads
 

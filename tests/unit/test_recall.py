@@ -29,7 +29,7 @@ from oe_oci.packages.recall import PackageReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from oe_oci.packages.archive import Contents
+    from oe_oci.packages.contents import Contents
 
 LATER = time.time_ns() + 3600 * 10**9  # when a build begins that may trust what was just written
 IMAGE = "0" * 64

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import InputError
 from ...tree import decode
+from .tags import HEADERIMAGE, HEADERIMMUTABLE, HEADERSIGNATURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 INTRO = 8  # bytes: how many entries and how many bytes of values follow
 _ENTRY = struct.Struct(">IIiI")
 MOST_ENTRIES, MOST_BYTES = 0xFFFF, 0x0FFFFFFF  # rpm reads no more
+_MOST_VALUES = 1 << 20  # of a tag; each is held as an object of its own, and no package has as many files
 
 INT8, INT16, INT32, INT64, STRING, BIN, STRINGS, I18N = 2, 3, 4, 5, 6, 7, 8, 9
 _SIZES = {1: 1, INT8: 1, INT16: 2, INT32: 4, INT64: 8, BIN: 1}
@@ -61,7 +63,27 @@ class Header:
                 raise self.damaged(f"its tag {tag} has values of a type {kind}")
             if not 0 <= offset <= len(self._values) - size or not count:
                 raise self.damaged(f"its tag {tag} has {count} values at {offset}, which it does not hold")
+            if count > _MOST_VALUES and kind != BIN:
+                raise self.damaged(f"its tag {tag} has {count} values, more than {_MOST_VALUES}")
             self._tags.setdefault(tag, Value(kind, offset, count))
+        self._check_region(entries)
+
+    def _check_region(self, entries: int) -> None:
+        """See that the part of the header that a signature covers lies in it, where it has one.
+
+        A region's tag comes first; its value is an entry like those of tags, with the region's length in it, negative.
+        """
+        tag = next(iter(self._tags))
+        if tag not in (HEADERIMAGE, HEADERSIGNATURES, HEADERIMMUTABLE):
+            return
+        value = self._tags[tag]
+        if (value.kind, value.number) != (BIN, _ENTRY.size):
+            raise self.damaged("its region has no entry of its own")
+        end, kind, offset, count = _ENTRY.unpack_from(self._values, value.offset)
+        if end not in (tag, HEADERIMAGE) or (kind, count) != (BIN, _ENTRY.size):
+            raise self.damaged("its region ends in something else")
+        if offset % _ENTRY.size or not 0 < -offset <= entries * _ENTRY.size:
+            raise self.damaged(f"its region begins at {offset}, where it has no entries")
 
     def __contains__(self, tag: object) -> bool:
         return tag in self._tags
