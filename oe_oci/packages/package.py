@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .rpm.header import Header
+
 DEB, IPK = "deb", "ipk"
 
 
@@ -38,7 +40,8 @@ class Installed(NamedTuple):
 
     `fields` are those of its control file; `state` is the database's `Status`, `install ok installed` where it is
     whole. `conffiles` gives each configuration file's path, relative to the root, with its MD5 in hexadecimal.
-    `requested` is False where it was installed only as another needs it.
+    `requested` is False where it was installed only as another needs it. An rpm's `header` is as its database has it;
+    the digests of its configuration files are of the kind that their length tells.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Installed(NamedTuple):
     state: str = "install ok installed"
     conffiles: tuple[tuple[str, str], ...] = ()
     requested: bool = True
+    header: Header | None = None
 
     @property
     def shown(self) -> str:

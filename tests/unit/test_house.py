@@ -32,8 +32,10 @@ GROUPS = {
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.alternatives packages.installation packages.place packages.owners packages.installer "
-    "packages.rpm.listed packages.rpm.disposition packages.rpm.place packages.recall plan inputs",
+    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
+    "packages.rpm.entered packages.rpm.database packages.alternatives packages.installation packages.place "
+    "packages.owners packages.installer packages.rpm.disposition packages.rpm.place "
+    "packages.recall plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "locking store survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",

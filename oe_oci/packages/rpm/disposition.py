@@ -12,90 +12,97 @@ import stat
 from typing import TYPE_CHECKING
 
 from ...content import content_digest, pieces
-from ...tree import DIRECTORY, FILE, SYMLINK
+from ...tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK
 from ..database import md5_of
 from . import tags
 
 if TYPE_CHECKING:
-    from ...content import Content
     from ...tree import Entry
-    from .listed import FileInfo
+    from .files import File
 
 # What is done with a file of a package. Of the last three what was there is put aside, or the new one is beside it.
 CREATE, SKIP, SAVE, BACKUP, BESIDE = "create", "skip", ".rpmsave", ".rpmorig", ".rpmnew"
 
-_ALGORITHMS = {1: "md5", 2: "sha1", 8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224"}
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCK,
+}
+# By the number of hexadecimal digits, which is another one for each kind that packages have.
+_ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
 
-def difference(one: FileInfo, other: FileInfo) -> str:
+def kind_of(file: File) -> str:
+    """What a file is, as in a tree; a socket for what no tree has."""
+    return _KINDS.get(stat.S_IFMT(file.mode), "socket")
+
+
+def difference(one: File, other: File) -> str:
     """In what two packages' files of one path differ, so that they can not share it; empty where they can."""
     if one.ghost or other.ghost:
         return ""
-    if one.kind != other.kind:
-        return f"a {one.kind or 'socket'} and a {other.kind or 'socket'}"
+    kind = kind_of(one)
+    if kind != kind_of(other):
+        return f"a {kind} and a {kind_of(other)}"
     if one.mode != other.mode:
         return f"mode {stat.S_IMODE(one.mode):04o} and {stat.S_IMODE(other.mode):04o}"
     if one.user != other.user:
         return f"user '{one.user}' and '{other.user}'"
     if one.group != other.group:
         return f"group '{one.group}' and '{other.group}'"
-    if one.kind == SYMLINK and one.target != other.target:
+    if kind == SYMLINK and one.target != other.target:
         return f"link to {one.target!r} and to {other.target!r}"
-    if one.kind == FILE and (one.size, one.algorithm, one.digest) != (other.size, other.algorithm, other.digest):
+    if kind == FILE and (one.size, one.digest) != (other.size, other.digest):
         return "other content"
-    return "device numbers" if one.device != other.device else ""
+    return "device numbers" if kind in (CHAR, BLOCK) and one.device != other.device else ""
 
 
-def is_changed(info: FileInfo, there: Entry | None) -> bool:
+def keeps(file: File) -> bool:
+    """Whether a changed file stays and the new one is put beside it."""
+    return bool(file.flags & tags.NOREPLACE)
+
+
+def is_changed(file: File, there: Entry | None) -> bool:
     """Whether what is at the place of a configuration file is other than the package has it."""
-    if not info.config or there is None:
-        return False
-    return info.kind not in (FILE, SYMLINK) or not _is_as_shipped(info, there)
+    return file.configuration and there is not None and not _is_as_shipped(file, there)
 
 
-def on_upgrade(old: FileInfo, new: FileInfo, there: Entry | None) -> str:
+def on_upgrade(old: File, new: File, there: Entry | None) -> str:
     """What is done with a configuration file that an installed package has too: `old`; `there` is what is there."""
     if there is None:
         return SKIP if new.flags & tags.CONFIG_MISSINGOK else CREATE
-    if new.kind == DIRECTORY:
+    save, before, after = BESIDE if keeps(new) else SAVE, kind_of(old), kind_of(new)
+    if after == DIRECTORY:
         return CREATE
-    save = BESIDE if new.keeps else SAVE
-    plain = old.kind in (FILE, SYMLINK)
-    if there.kind != new.kind and not plain:
+    plain = before in (FILE, SYMLINK)
+    if there.kind != after and not plain:
         return save
-    if old.kind != new.kind:
-        return save if there.kind != old.kind else CREATE
+    if before != after:
+        return save if there.kind != before else CREATE
     if not plain or _is_as_shipped(old, there) or _is_as_shipped(new, there):
         return CREATE
-    return SKIP if _is_same_text(old, new) else save
+    return SKIP if (old.digest, old.target) == (new.digest, new.target) else save
 
 
-def _is_as_shipped(info: FileInfo, there: Entry) -> bool:
+def _is_as_shipped(file: File, there: Entry) -> bool:
     """Whether a file or link is as a package has it; facts but the type do not count."""
-    if there.kind != info.kind:
+    if there.kind != kind_of(file):
         return False
-    if info.kind == SYMLINK:
-        return there.target == info.target
+    if there.kind == SYMLINK:
+        return there.target == file.target
+    return there.content is not None and there.size == file.size and _digest(there, file) == file.digest
+
+
+def _digest(there: Entry, file: File) -> str:
+    """The digest of what is there, of the kind that the package has of its file."""
     assert there.content is not None
-    return bool(info.digest) and there.size == info.size and digest_of(there.content, info.algorithm) == info.digest
-
-
-def _is_same_text(old: FileInfo, new: FileInfo) -> bool:
-    if old.kind == SYMLINK:
-        return old.target == new.target
-    return bool(old.digest) and (old.algorithm, old.digest) == (new.algorithm, new.digest)
-
-
-def digest_of(content: Content, algorithm: int) -> str:
-    """The digest of the bytes in hexadecimal, by rpm's number of the algorithm; empty where that is not known."""
-    name = _ALGORITHMS.get(algorithm, "")
-    if name == "md5":
-        return md5_of(content)
-    if name == "sha256":
-        return content_digest(content)
-    if not name:
-        return ""
+    name = _ALGORITHMS.get(len(file.digest), "md5")
+    if name in ("md5", "sha256"):
+        return md5_of(there.content) if name == "md5" else content_digest(there.content)
     state = hashlib.new(name, usedforsecurity=False)
-    for piece in pieces(content):
+    for piece in pieces(there.content):
         state.update(piece)
     return state.hexdigest()

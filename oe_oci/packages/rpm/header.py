@@ -91,6 +91,10 @@ class Header:
     def __iter__(self) -> Iterator[int]:
         return iter(self._tags)
 
+    def value(self, tag: int) -> Value | None:
+        """Where the values of a tag lie; None where it is missing."""
+        return self._tags.get(tag)
+
     def numbers(self, tag: int) -> tuple[int, ...]:
         """The numbers of a tag, unsigned; none where it is missing."""
         value = self._tags.get(tag)

@@ -15,8 +15,7 @@ from ...errors import InputError
 from ...tree import DIRECTORY, SYMLINK, join, parent, resolve, shown
 from ..package import Installed, Package
 from ..place import Placed, Placement, Placing
-from .disposition import BACKUP, BESIDE, CREATE, SAVE, SKIP, difference, is_changed, on_upgrade
-from .listed import NORMAL
+from .disposition import BACKUP, BESIDE, CREATE, SAVE, SKIP, difference, is_changed, keeps, kind_of, on_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ...tree import Entry, Lookup
     from ...untar import Member
     from ..place import Shipment
-    from .listed import FileInfo, Files
+    from .files import File
 
     Owning = Union[Package, Installed]
 
@@ -34,7 +33,7 @@ class Erased(NamedTuple):
     """A package that goes: what its header says of its files, and the places of their paths."""
 
     package: Installed
-    files: Files
+    files: Mapping[str, File]
     places: Mapping[str, str]
 
 
@@ -46,7 +45,7 @@ class Below(NamedTuple):
     """
 
     tree: Lookup
-    owners: Callable[[str], Iterable[tuple[Installed, FileInfo]]]
+    owners: Callable[[str], Iterable[tuple[Installed, File]]]
     occupied: Callable[[], Collection[str]]
     erased: Sequence[Erased]
 
@@ -61,12 +60,14 @@ class Outcome(NamedTuple):
 class _Prior(NamedTuple):
     """The file of the layer's package `number` at a place, and what was done with it."""
 
-    info: FileInfo
+    file: File
     number: int
     done: str
 
 
-def place(shipments: Sequence[Shipment], files: Sequence[Files], below: Below, epoch: int | None) -> Outcome:
+def place(
+    shipments: Sequence[Shipment], files: Sequence[Mapping[str, File]], below: Below, epoch: int | None
+) -> Outcome:
     """Place the files of packages, which are in the order of installation; `files` are what their headers say.
 
     `epoch` is the latest time of a file, and that of directories no package ships.
@@ -77,8 +78,8 @@ def place(shipments: Sequence[Shipment], files: Sequence[Files], below: Below, e
     placing = _Rpm(shipments, below, epoch)
     for number, listed in enumerate(files):
         members = {member.path: member for member in shipments[number].contents.members}
-        for path in listed.paths:
-            placing.add(number, listed[path], members.get(path))
+        for path, file in listed.items():
+            placing.add(number, file, members.get(path))
     going = placing.erase()
     return Outcome(placing.placement(), going)
 
@@ -91,23 +92,26 @@ class _Rpm(Placing):
         self._prior: dict[str, _Prior] = {}
         self._aside: dict[str, Entry] = {}  # configuration files of others, by their new names
 
-    def add(self, number: int, info: FileInfo, member: Member | None) -> None:
+    def add(self, number: int, file: File, member: Member | None) -> None:
         """Put one file where it lies; of a ghost that is nowhere."""
-        place = join(resolve(self, parent(info.path), follow=True).path, info.path.rpartition("/")[2])
-        place = info.path if place == info.path else place  # one text for both
-        done = self._disposition(number, info, place)
-        self._prior[place] = _Prior(info, number, done)
-        self._owned[number][info.path] = place
+        place = join(resolve(self, parent(file.path), follow=True).path, file.path.rpartition("/")[2])
+        place = file.path if place == file.path else place  # one text for both
+        done = self._disposition(number, file, place)
+        self._prior[place] = _Prior(file, number, done)
+        self._owned[number][file.path] = place
         if done == SKIP or member is None:
             return
-        self._place(number, info.path)
-        if info.kind == DIRECTORY:
+        self._place(number, file.path)
+        if member.entry.kind == DIRECTORY:
             self._put_directory(number, member, place)
             return
-        there = self._tree.entry(place)
-        if done in (SAVE, BACKUP) and there is not None and there.kind != DIRECTORY:
-            self._aside[place + done] = there
-        self._put(number, member, place + BESIDE if done == BESIDE else place)
+        new = place + BESIDE if done == BESIDE else place
+        there, below = self._there(new), self._tree.entry(place)
+        if there is not None and there.kind == DIRECTORY:
+            self._clash(number, file.path, f"is a {member.entry.kind}, where there is a directory")
+        if done in (SAVE, BACKUP) and below is not None:
+            self._aside[place + done] = below
+        self._put(number, member, new)
 
     def placement(self) -> Placement:
         found = super().placement()
@@ -118,47 +122,47 @@ class _Rpm(Placing):
         going = set()
         for one in self._below.erased:
             for path, place in one.places.items():
-                info, there = one.files[path], self._tree.entry(place)
-                if there is None or place in going or not self._is_erased(info, place):
+                file, there = one.files[path], self._tree.entry(place)
+                if there is None or not self._is_erased(place):
                     continue
-                if is_changed(info, there) and there.kind != DIRECTORY:
+                directory = there.kind == DIRECTORY
+                if is_changed(file, there) and not directory:
                     self._aside[place + SAVE] = there
-                    going.add(place)
-                elif (info.kind == DIRECTORY) == (there.kind == DIRECTORY):
+                if directory == (kind_of(file) == DIRECTORY):
                     going.add(place)
         return frozenset(going)
 
-    def _is_erased(self, info: FileInfo, place: str) -> bool:
-        """Whether nobody has the file of an erased package."""
-        if info.state != NORMAL or not place or place in self._prior:
+    def _is_erased(self, place: str) -> bool:
+        """Whether nobody has what an erased package has at a place."""
+        if not place or place in self._prior:
             return False
-        return all(id(other) in self._going for other, theirs in self._below.owners(place) if theirs.state == NORMAL)
+        return all(id(other) in self._going for other, _ in self._below.owners(place))
 
-    def _disposition(self, number: int, info: FileInfo, place: str) -> str:
+    def _disposition(self, number: int, file: File, place: str) -> str:
         there = self._tree.entry(place)
-        done = self._against_installed(number, info, place, there)
+        done = self._against_installed(number, file, place, there)
         prior = self._prior.get(place)
         if prior is None:
-            changed = done is None and is_changed(info, there)
-            return (BESIDE if info.keeps else BACKUP) if changed else done or CREATE
-        what = difference(info, prior.info)
-        if what or prior.number == number:
+            changed = done is None and is_changed(file, there)
+            return (BESIDE if keeps(file) else BACKUP) if changed else done or CREATE
+        what = difference(file, prior.file)
+        if what:
             self._dispute(number, place, self._shipments[prior.number].package, what)
-        if done == SKIP or (prior.done != SKIP and not prior.info.ghost):
+        if done == SKIP or (prior.done != SKIP and not prior.file.ghost):
             return SKIP
-        if is_changed(info, there):
-            return BESIDE if info.keeps else SKIP
+        if is_changed(file, there):
+            return BESIDE if keeps(file) else SKIP
         return done or CREATE
 
-    def _against_installed(self, number: int, info: FileInfo, place: str, there: Entry | None) -> str | None:
+    def _against_installed(self, number: int, file: File, place: str, there: Entry | None) -> str | None:
         """What is done with a file because of those installed packages that have it; None where that is nothing."""
         done = None
         for package, old in self._below.owners(place):
-            what = difference(info, old)
+            what = difference(file, old)
             if what and id(package) not in self._going:
                 self._dispute(number, place, package, what)
-            if info.config or old.config:
-                done = on_upgrade(old, info, there)
+            if file.configuration or old.configuration:
+                done = on_upgrade(old, file, there)
         return done
 
     def _put_directory(self, number: int, member: Member, place: str) -> None:
