@@ -74,17 +74,28 @@ def on_upgrade(old: File, new: File, there: Entry | None) -> str:
     """What is done with a configuration file that an installed package has too: `old`; `there` is what is there."""
     if there is None:
         return SKIP if new.flags & tags.CONFIG_MISSINGOK else CREATE
-    save, before, after = BESIDE if keeps(new) else SAVE, kind_of(old), kind_of(new)
-    if after == DIRECTORY:
+    before, after = kind_of(old), kind_of(new)
+    if before not in (FILE, SYMLINK) or there.kind == after == DIRECTORY or _is_as_shipped(old, there):
         return CREATE
-    plain = before in (FILE, SYMLINK)
-    if there.kind != after and not plain:
-        return save
-    if before != after:
-        return save if there.kind != before else CREATE
-    if not plain or _is_as_shipped(old, there) or _is_as_shipped(new, there):
-        return CREATE
-    return SKIP if (old.digest, old.target) == (new.digest, new.target) else save
+    if before == after:
+        if _is_as_shipped(new, there):
+            return CREATE
+        if new.configuration and (old.digest, old.target) == (new.digest, new.target):
+            return SKIP
+    return BESIDE if keeps(new) and after != DIRECTORY else SAVE
+
+
+def is_stuck(old: File, new: File, there: Entry | None, behind: Entry | None) -> bool:
+    """Whether a directory, or a link to one, would have to become something else: rpm refuses that.
+
+    `there` is what is at the place, `behind` what it leads to where it is a link.
+    """
+    before, after = kind_of(old), kind_of(new)
+    if there is None or new.ghost or old.ghost:
+        return False
+    if before == DIRECTORY != after:
+        return there.kind != after
+    return before == SYMLINK and after == DIRECTORY and behind is not None and behind.kind == DIRECTORY
 
 
 def _is_as_shipped(file: File, there: Entry) -> bool:

@@ -15,7 +15,19 @@ from ...errors import InputError
 from ...tree import DIRECTORY, SYMLINK, join, parent, resolve, shown
 from ..package import Installed, Package
 from ..place import Placed, Placement, Placing
-from .disposition import BACKUP, BESIDE, CREATE, SAVE, SKIP, difference, is_changed, keeps, kind_of, on_upgrade
+from .disposition import (
+    BACKUP,
+    BESIDE,
+    CREATE,
+    SAVE,
+    SKIP,
+    difference,
+    is_changed,
+    is_stuck,
+    keeps,
+    kind_of,
+    on_upgrade,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -102,15 +114,16 @@ class _Rpm(Placing):
         if done == SKIP or member is None:
             return
         self._place(number, file.path)
+        below = self._tree.entry(place)
+        if done in (SAVE, BACKUP) and below is not None:
+            self._aside[place + done] = below
         if member.entry.kind == DIRECTORY:
             self._put_directory(number, member, place)
             return
         new = place + BESIDE if done == BESIDE else place
-        there, below = self._there(new), self._tree.entry(place)
+        there = self._there(new)
         if there is not None and there.kind == DIRECTORY:
             self._clash(number, file.path, f"is a {member.entry.kind}, where there is a directory")
-        if done in (SAVE, BACKUP) and below is not None:
-            self._aside[place + done] = below
         self._put(number, member, new)
 
     def placement(self) -> Placement:
@@ -125,10 +138,12 @@ class _Rpm(Placing):
                 file, there = one.files[path], self._tree.entry(place)
                 if there is None or not self._is_erased(place):
                     continue
-                directory = there.kind == DIRECTORY
-                if is_changed(file, there) and not directory:
+                if is_changed(file, there) and there.kind != DIRECTORY:
+                    if file.ghost:
+                        continue
                     self._aside[place + SAVE] = there
-                if directory == (kind_of(file) == DIRECTORY):
+                # Through a link others may have their files, as it is with /bin; rpm would remove it.
+                if not (there.kind == SYMLINK and kind_of(file) == DIRECTORY):
                     going.add(place)
         return frozenset(going)
 
@@ -159,7 +174,8 @@ class _Rpm(Placing):
         done = None
         for package, old in self._below.owners(place):
             what = difference(file, old)
-            if what and id(package) not in self._going:
+            stays = id(package) not in self._going
+            if what and (stays or is_stuck(old, file, there, resolve(self._tree, place, follow=True).entry)):
                 self._dispute(number, place, package, what)
             if file.configuration or old.configuration:
                 done = on_upgrade(old, file, there)
