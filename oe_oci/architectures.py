@@ -46,3 +46,12 @@ def architecture(word: str) -> str:
 def debian(word: str, variant: str = "") -> str:
     """Debian's word for an architecture of Go's and its variant; an arm without one is taken for v7, as engines do."""
     return _DEBIAN.get(f"{word}/{variant}") or _DEBIAN.get(word, word)
+
+
+def is_other(word: str, native: str) -> bool:
+    """Whether a word is that of another processor than Debian's word `native`.
+
+    Those of arm alone do not tell, as armv8a may be either.
+    """
+    found = architecture(word)
+    return found not in ("", "arm") and debian(found) != native

@@ -11,7 +11,9 @@ import os
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .packages.feed import Remembered, open_feeds
+from .errors import ConfigError, Fault
+from .packages.feed import Feeds, open_feeds
+from .packages.index import Remembered
 from .packages.installer import Installer
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
@@ -87,6 +89,9 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
         limit=options.limit,
     )
 
+    if not isinstance(feeds, Feeds):
+        hint = "give a feed of deb or ipk packages"
+        raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
     reader = PackageReader(payloads, memory, options.jobs, options.limit)
 
     def read(packages: Sequence[Package]) -> list[Contents]:

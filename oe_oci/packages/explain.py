@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .relation import Relation
     from .solver import Problem
-    from .world import Candidate, Need, World
+    from .world import Candidate, Facts, Need
 
 
 class Link(NamedTuple):
@@ -35,7 +35,7 @@ _TELLING = {"conflict": 0, "missing": 0, "same": 1, "requires": 2, "gone": 3}
 
 
 def chains(
-    world: World, requested: Iterable[Package], among: Iterable[Package] | None = None
+    world: Facts, requested: Iterable[Package], among: Iterable[Package] | None = None
 ) -> dict[int, Link | None]:
     """For each package that those requested lead to, by way of the fewest, what asks for it; None for those themselves.
 
@@ -60,7 +60,7 @@ def chains(
     return found
 
 
-def no_such_package(world: World, name: str, arch: str) -> Fault:
+def no_such_package(world: Facts, name: str, arch: str) -> Fault:
     """The fault of a layer that names a package there is not, of an architecture where it names one."""
     written = f"{name}:{arch}" if arch else name
     for one in world.known(name):
@@ -74,13 +74,13 @@ def no_such_package(world: World, name: str, arch: str) -> Fault:
     return Fault("OCI_LAYERS", f"no feed has a package '{written}'", hint)
 
 
-def explain(world: World, layer: str, requested: Sequence[Package], problems: Sequence[Problem]) -> Fault:
+def explain(world: Facts, layer: str, requested: Sequence[Package], problems: Sequence[Problem]) -> Fault:
     """The fault of a layer whose packages do not fit together: of all chains of reasons the shortest."""
     return _Explanation(world, requested, problems).fault(layer)
 
 
 class _Explanation:
-    def __init__(self, world: World, requested: Sequence[Package], problems: Sequence[Problem]) -> None:
+    def __init__(self, world: Facts, requested: Sequence[Package], problems: Sequence[Problem]) -> None:
         self._world = world
         self._requested = requested
         self._problems = problems

@@ -11,30 +11,26 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..architectures import architecture, debian
+from ..architectures import architecture, debian, is_other
 from ..content import Region, stamp_of
 from ..digests import Digests
 from ..errors import ConfigError, Fault, InputError, ToolError
 from ..tree import decode, encode
 from .control import identity
-from .index import NAMES, Index, keep, provided, read_index, recall, record
-from .package import DEB, IPK, Package
+from .index import NAMES, Index, Remembered, keep, provided, read_index, recall, record
+from .package import DEB, IPK, RPM, Package
+from .rpm import feed as rpm
+from .rpm import repomd
 from .version import sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _INDEPENDENT = {DEB: ("all",), IPK: ("all", "any", "noarch")}
-_SUFFIXES = {f".{DEB}", f".{IPK}"}
+_SUFFIXES = {f".{DEB}", f".{IPK}", f".{RPM}"}
+_RPM = re.compile(r"(?s).*(?<!\.src)(?<!\.nosrc)\.rpm")  # of sources there is nothing to install
 _THREADS = 4
 _ANEW = "make the index anew"
-
-
-class Remembered(NamedTuple):
-    """The folder where it is kept what feeds hold, None for none, and what tells which files did not change."""
-
-    folder: str | None
-    digests: Digests
 
 
 def open_feeds(
@@ -45,22 +41,26 @@ def open_feeds(
     native: str,
     remember: Remembered | None,
     limit: int | None,
-) -> Feeds:
+) -> Feeds | rpm.Feeds:
     """The packages of some feeds, the first of which goes before the others.
 
-    `kind` is `deb` or `ipk`, None where the feeds tell. `archs` are the architectures to take, the lowest priority
-    first; None stands for what the feeds hold for `native`, the target's architecture in Debian's words. Packages for
-    any architecture are always taken, and of deb those for `native`, as PACKAGE_ARCHS does not have Debian's words.
-    What was read is kept in the folder of `remember`; `limit` bounds an index's uncompressed bytes (default: 256 MiB).
+    `kind` is `deb`, `ipk` or `rpm`, None where the feeds tell. `archs` are the architectures to take, the lowest
+    priority first; None stands for what the feeds hold for `native`, the target's architecture in Debian's words.
+    Packages for any architecture are always taken, and of deb those for `native`, as PACKAGE_ARCHS does not have
+    Debian's words. What was read is kept in the folder of `remember`; `limit` bounds an index's uncompressed bytes
+    (default: 256 MiB, of rpm's 1 GiB).
 
     Raises:
-        ConfigError: the feeds hold packages of both kinds, and `kind` is None.
+        ConfigError: the feeds hold packages of several kinds, and `kind` is None.
         InputError: a feed holds no packages, or is damaged.
         ToolError: it can not be read.
     """
     remember = remember or Remembered(None, Digests())
     feeds = [_survey(number, folder, remember.folder, limit) for number, folder in enumerate(folders)]
     chosen = _kind(feeds, kind)
+    if chosen == RPM:
+        found = [rpm.Found(feed.number, feed.top, feed.indexed, _rpms(feed)) for feed in feeds]
+        return rpm.open_feeds(found, archs=archs, native=native, remember=remember, limit=limit)
     sources = [source for feed in feeds for source in _sources(feed, chosen, remember)]
     return Feeds(sources, feeds, chosen, archs, native, remember.digests)
 
@@ -209,13 +209,7 @@ def _found_archs(sources: Sequence[_Source], kind: str, native: str) -> tuple[st
         return ("all", native)
     found = {arch for source in sources for arch in source.packages.archs}
     ranked = {arch: (arch not in _INDEPENDENT[IPK], debian(architecture(arch)) == native, arch) for arch in found}
-    return tuple(sorted((arch for arch in found if not _is_other(arch, native)), key=ranked.__getitem__))
-
-
-def _is_other(arch: str, native: str) -> bool:
-    """Whether a word is that of another processor; those of arm alone do not tell, as armv8a may be either."""
-    word = architecture(arch)
-    return word not in ("", "arm") and debian(word) != native
+    return tuple(sorted((arch for arch in found if not is_other(arch, native)), key=ranked.__getitem__))
 
 
 # ---- what lies where
@@ -259,7 +253,8 @@ class _Feed(NamedTuple):
     """What a walk through a feed finds.
 
     `loose` are the packages no index is for, `covered` those in folders that one is for, listed or not. `folders` are
-    the names of the folders with packages or an index. `other` says what else there is.
+    the names of the folders with packages or an index. `indexed` are the folders with an index of rpm packages, all of
+    which are in `loose`. `other` says what else there is.
     """
 
     number: int
@@ -268,17 +263,19 @@ class _Feed(NamedTuple):
     loose: dict[str, list[str]]
     covered: list[str]
     folders: set[str]
+    indexed: list[str]
     other: str
 
     def kinds(self) -> set[str]:
         suffixes = {suffix for source in self.listed for suffix in source.packages.suffixes}
         suffixes.update(name[-4:] for names in self.loose.values() for name in names)
+        suffixes.update(f".{RPM}" for _ in self.indexed)
         return {suffix[1:] for suffix in suffixes & _SUFFIXES}
 
 
 def _survey(number: int, top: str, remember: str | None, limit: int | None) -> _Feed:
     top = top.rstrip("/") or "/"
-    feed = _Feed(number, top, [], {}, [], set(), "")
+    feed = _Feed(number, top, [], {}, [], set(), [], "")
     hints = []
     for folder, links, names in _walk(top):
         packages = [name for name in names if name[-4:] in _SUFFIXES]
@@ -289,10 +286,10 @@ def _survey(number: int, top: str, remember: str | None, limit: int | None) -> _
             feed.covered.extend(os.path.join(folder, name) for name in packages)
         elif packages:
             feed.loose[folder] = packages
+        if os.path.isfile(os.path.join(folder, repomd.NAME)):
+            feed.indexed.append(folder)
         if index or packages:
             feed.folders.add(os.path.basename(folder))
-        if any(name.endswith(".rpm") for name in names):
-            hints.append("rpm feeds are not read yet; give a feed of deb or ipk packages")
         hints += [f"links to folders are not followed; give {link} itself as a feed" for link in links]
     for folder in _listed_folders(feed) & feed.loose.keys() if feed.loose else ():
         feed.covered.extend(os.path.join(folder, name) for name in feed.loose.pop(folder))
@@ -325,18 +322,27 @@ def _kind(feeds: Sequence[_Feed], kind: str | None) -> str:
         kinds = feed.kinds()
         missing = kind not in kinds if kind and kinds else not (kinds or feed.listed)
         if missing:
-            looked_for = f"no .{kind} packages" if kind else "neither .deb nor .ipk packages"
+            looked_for = f"no .{kind} packages" if kind else "neither .deb, .ipk nor .rpm packages"
             other = f"it holds .{min(kinds)} packages; set IMAGE_PKGTYPE to '{min(kinds)}'" if kinds else feed.other
-            raise InputError(f"{feed.top}: holds {looked_for}{'' if kinds else ', and no index Packages'}", hint=other)
+            raise InputError(f"{feed.top}: holds {looked_for}{'' if kinds else ', and no index'}", hint=other)
     found = {each: feed.top for feed in reversed(feeds) for each in feed.kinds()}
     if kind is None and len(found) > 1:
         held = " and ".join(f".{each} packages ({top})" for each, top in sorted(found.items()))
-        raise ConfigError(
-            [Fault("IMAGE_PKGTYPE", f"is not set, and the feeds hold {held}", "set it to 'deb' or 'ipk'")]
-        )
+        hint = f"set it to {' or '.join(map(repr, sorted(found)))}"
+        raise ConfigError([Fault("IMAGE_PKGTYPE", f"is not set, and the feeds hold {held}", hint)])
     if not found:
         raise InputError(f"{', '.join(feed.top for feed in feeds)}: the index of every folder is empty", hint=_ANEW)
     return kind or next(iter(found))
+
+
+def _rpms(feed: _Feed) -> dict[str, list[str]]:
+    """The rpm packages in each folder of a feed."""
+    files = (os.path.split(path) for path in feed.covered)
+    found: dict[str, list[str]] = {folder: list(names) for folder, names in feed.loose.items()}
+    for folder, name in files:
+        found.setdefault(folder, []).append(name)
+    rpms = {folder: [name for name in names if _RPM.fullmatch(name)] for folder, names in found.items()}
+    return {folder: names for folder, names in rpms.items() if names}
 
 
 # ---- packages without an index

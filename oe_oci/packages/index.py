@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import decompress, kept
 from ..errors import InputError, ToolError
@@ -21,6 +21,8 @@ from .control import PARAGRAPH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    from ..digests import Digests
 
 _COMPRESSIONS = {"": decompress.NONE, ".gz": decompress.GZIP, ".xz": decompress.XZ, ".zst": decompress.ZSTD}
 NAMES = tuple(f"Packages{suffix}" for suffix in _COMPRESSIONS)
@@ -43,6 +45,13 @@ _FIELD = re.compile(rb"(?m)^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)")
 _PROVIDES = re.compile(r"(?:^|,)\s*([^\s,(:|]+)")
 
 _BETWEEN = b"\n\n"  # two records; no field holds it
+
+
+class Remembered(NamedTuple):
+    """The folder where it is kept what feeds hold, None for none, and what tells which files did not change."""
+
+    folder: str | None
+    digests: Digests
 
 
 class Index:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from .rpm.header import Header
 
-DEB, IPK = "deb", "ipk"
+DEB, IPK, RPM = "deb", "ipk", "rpm"
 
 
 class Package(NamedTuple):

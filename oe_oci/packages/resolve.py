@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 class Selected(NamedTuple):
     """A package to install. `asked_by` is the name of the package that needs it, empty where the layer names it.
 
-    `replaces` is what it upgrades below.
+    `replaces` is what it upgrades below; `obsoletes` are others below whose place it takes too.
     """
 
     package: Package
     asked_by: str
     replaces: Installed | None
+    obsoletes: tuple[Installed, ...] = ()
 
 
 class Resolution(NamedTuple):

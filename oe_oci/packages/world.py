@@ -15,7 +15,7 @@ from .relation import Group, Relation, parse_relations
 from .version import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 Candidate = Union[Package, Installed]
 
@@ -24,10 +24,20 @@ _PRIORITIES = {name: rank for rank, name in enumerate(("required", "important", 
 _EVERY = "*"  # in place of an architecture
 
 KEPT = "a layer never removes a package below, nor replaces it by an older one"
-_REBUILT = "the feeds' package says other things than the one below; what is built anew needs a higher version"
+REBUILT = "the feeds' package says other things than the one below; what is built anew needs a higher version"
 
 
-class Offer(Protocol):
+class Absent(Protocol):
+    """What feeds know of names that they do not offer."""
+
+    def other_archs(self, name: str) -> Sequence[str]:
+        """The architectures for which there is a package of a name, where there is none for the target."""
+
+    def unlisted(self, name: str) -> str | None:
+        """A package file of that name which lies in a feed but is not offered, as the feed's index leaves it out."""
+
+
+class Offer(Absent, Protocol):
     """What the feeds offer; the same objects each time."""
 
     def named(self, name: str) -> Sequence[Package]:
@@ -39,11 +49,27 @@ class Offer(Protocol):
     def names(self) -> Collection[str]:
         """All names of both kinds."""
 
-    def other_archs(self, name: str) -> Sequence[str]:
-        """The architectures for which there is a package of a name, where there is none for the target."""
 
-    def unlisted(self, name: str) -> str | None:
-        """A package file of that name which lies in a feed but is not offered, as the feed's index leaves it out."""
+class Facts(Protocol):
+    """What is known of packages and their relations, in whatever format; `World` says what each of it means."""
+
+    def identity(self, one: Candidate) -> str: ...
+
+    def required(self, one: Candidate) -> Sequence[Need]: ...
+
+    def recommended(self, one: Candidate) -> Sequence[Need]: ...
+
+    def reason(self, one: Candidate, other: Candidate) -> tuple[str, Relation] | None: ...
+
+    def known(self, name: str) -> Sequence[Candidate]: ...
+
+    def satisfies(self, one: Candidate, relation: Relation, asker: Candidate | None, /) -> bool: ...
+
+    def provided(self, one: Candidate, name: str) -> Sequence[Relation]: ...
+
+    def barred(self, one: Candidate) -> Barred | None: ...
+
+    def hint(self, name: str) -> str: ...
 
 
 class Policy(NamedTuple):
@@ -188,21 +214,12 @@ class World:
         order = compare(one.version, below.version)
         if order < 0:
             return Barred(f"{below.shown}, which is newer, is installed below", KEPT)
-        return Barred("it is installed below in the same version", _REBUILT) if order == 0 else None
+        return Barred("it is installed below in the same version", REBUILT) if order == 0 else None
 
     def hint(self, name: str) -> str:
         """What could have been meant by a name that nothing has."""
-        unlisted = self._offer.unlisted(name)
-        if unlisted:
-            return f"{unlisted} lies in the feed, but its index does not list it: make the index anew"
-        others = self._offer.other_archs(name)
-        if others:
-            return f"the feeds have it for {', '.join(others)} alone; the image is for {self.policy.native}"
-        # Likeness is costly among 100,000 names; what is like enough mostly begins or ends the same.
-        few = min(len(name) // 2, 4)
-        head, tail = name[:few], name[len(name) - few :]
         self._names = self._names or tuple(self._offer.names())
-        return nearest(name, (one for one in self._names if one.startswith(head) or one.endswith(tail)))
+        return advice(self._offer, self.policy.native, name, self._names)
 
     def _groups(self, one: Candidate, *fields: str) -> Iterator[Group]:
         """The relations of some of a package's fields, in order."""
@@ -290,6 +307,20 @@ class World:
         if one is None or self.policy.kind != DEB or one.arch in _INDEPENDENT:
             return self.policy.native
         return one.arch
+
+
+def advice(offer: Absent, native: str, name: str, names: Iterable[str]) -> str:
+    """What could have been meant by a name, one of `names`, that nothing has."""
+    unlisted = offer.unlisted(name)
+    if unlisted:
+        return f"{unlisted} lies in the feed, but its index does not list it: make the index anew"
+    others = offer.other_archs(name)
+    if others:
+        return f"the feeds have it for {', '.join(others)} alone; the image is for {native}"
+    # Likeness is costly among 100,000 names; what is like enough mostly begins or ends the same.
+    few = min(len(name) // 2, 4)
+    head, tail = name[:few], name[len(name) - few :]
+    return nearest(name, (one for one in names if one.startswith(head) or one.endswith(tail)))
 
 
 def _is_met_below(need: Need) -> bool:

@@ -8,26 +8,29 @@ layer's digest. Follows SQLite's documentation of its file format. Must not know
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple, Union
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ...tree import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-Column = Union[int, str, bytes, None]
+Value = Union[int, str, bytes, None]
 
 _PAGE = 4096
 _HEADER = 100  # bytes of the first page, before its part of the tree
 _LIBRARY = 3040001  # the version of SQLite that is said to have written it
 _INNER_INDEX, _INNER_TABLE, _LEAF_INDEX, _LEAF_TABLE = 2, 5, 10, 13
+_INNER = {_LEAF_INDEX: _INNER_INDEX, _LEAF_TABLE: _INNER_TABLE}
 # Bytes of a row that lie in the tree; of a larger one at least so many, the rest in pages of their own.
 _LEAST, _MOST_INDEX, _MOST_TABLE = 489, 1002, 4061
-_SIGNED = {1: 1, 2: 2, 3: 3, 4: 4, 6: 5, 8: 6}  # the types of numbers, by their bytes
+_TYPES = {1: 1, 2: 2, 3: 3, 4: 4, 6: 5, 8: 6}  # of numbers, by their bytes
 
 
 class Index(NamedTuple):
-    """An index of a table by the column at `position`; `sql` makes it."""
+    """An index of a table by the column at `position`, whose values are all text, or all numbers; `sql` makes it."""
 
     name: str
     sql: str
@@ -35,37 +38,23 @@ class Index(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table: each row has a number, higher than the one before it, and columns; `sql` makes it."""
+    """A table of as many rows as there are `numbers`, which grow; of each column the values. `sql` makes it."""
 
     name: str
     sql: str
-    rows: Sequence[tuple[int, Sequence[Column]]]
+    numbers: Sequence[int]
+    columns: Sequence[Sequence[Value]]
     indexes: Sequence[Index] = ()
-
-
-class _Cell(NamedTuple):
-    """A row, or of an inner page of a table the number of one; `child` is the page with what comes before it.
-
-    `key` is what the level above has of it, where it goes there.
-    """
-
-    body: bytes
-    key: bytes
-    child: bytes = b""
 
 
 def database(tables: Iterable[Table]) -> bytes:
     """The bytes of a database's file."""
-    pages = _Pages()
-    schema: list[tuple[int, Sequence[Column]]] = []
-
-    def enter(kind: str, name: str, table: str, root: int, sql: str) -> None:
-        schema.append((len(schema) + 1, (kind, name, table, root, sql)))
-
+    pages, schema = _Pages(), []  # type: _Pages, list[tuple[Value, ...]]
     for table in tables:
-        enter("table", table.name, table.name, pages.table(table.rows), table.sql)
+        schema.append(("table", table.name, table.name, pages.table(table.numbers, table.columns), table.sql))
         for index in table.indexes:
-            enter("index", index.name, table.name, pages.index(table.rows, index.position), index.sql)
+            root = pages.index(table.numbers, table.columns[index.position])
+            schema.append(("index", index.name, table.name, root, index.sql))
     return pages.file(schema)
 
 
@@ -73,26 +62,22 @@ class _Pages:
     def __init__(self) -> None:
         self._pages = [b""]  # the first is written last
 
-    def table(self, rows: Iterable[tuple[int, Sequence[Column]]], room: int = _PAGE) -> int:
+    def table(self, numbers: Sequence[int], columns: Sequence[Sequence[Value]], room: int = _PAGE) -> int:
         """Write a table's rows; returns the number of the root page."""
-        cells = []
-        for number, columns in rows:
-            key = _varint(number)
-            cells.append(_Cell(self._body(_record(columns), _MOST_TABLE, key), key))
-        return self._tree(cells, _LEAF_TABLE, room)
+        keys = list(map(_varint, numbers))
+        cells = [self._cell(row, _MOST_TABLE, key) for row, key in zip(_records(columns), keys)]
+        return self._tree(_LEAF_TABLE, cells, keys, room)
 
-    def index(self, rows: Iterable[tuple[int, Sequence[Column]]], position: int) -> int:
-        """Write the index of a table's column; returns the number of the root page."""
-        entries = ((columns[position], number) for number, columns in rows)
-        cells = []
-        for entry in sorted(entries, key=_order):
-            body = self._body(_record(entry), _MOST_INDEX)
-            cells.append(_Cell(body, body))
-        return self._tree(cells, _LEAF_INDEX, _PAGE)
+    def index(self, numbers: Sequence[int], column: Sequence[Value]) -> int:
+        """Write the index of a column; returns the number of the root page."""
+        entries: list[Any] = sorted(zip(map(_comparable, column), numbers, column))
+        records = _records([[value for _, _, value in entries], [number for _, number, _ in entries]])
+        cells = [self._cell(row, _MOST_INDEX) for row in records]
+        return self._tree(_LEAF_INDEX, cells, cells)
 
-    def file(self, schema: Sequence[tuple[int, Sequence[Column]]]) -> bytes:
+    def file(self, schema: Sequence[tuple[Value, ...]]) -> bytes:
         """All pages, the first of them with the header and the root of the schema."""
-        root = self._pages[self.table(schema, _PAGE - _HEADER) - 1]
+        root = self._pages[self.table(range(1, len(schema) + 1), list(zip(*schema)), _PAGE - _HEADER) - 1]
         self._pages.pop()  # the root, which was written last
         header = struct.pack(
             ">16sHBBBBBB12I20xII",
@@ -103,122 +88,110 @@ class _Pages:
             *(1, len(self._pages), 0, 0, len(schema), 4, 0, 0, 1, 0, 0, 0),
             *(1, _LIBRARY),
         )
-        inner = 4 if root[0] in (_INNER_INDEX, _INNER_TABLE) else 0
-        pointers = 8 + inner + 2 * int.from_bytes(root[3:5], "big")
+        pointers = (12 if root[0] == _INNER_TABLE else 8) + 2 * int.from_bytes(root[3:5], "big")
         # Cells lie at the end of the page and are pointed to from its beginning, so they can stay.
         self._pages[0] = header + root[:pointers] + root[pointers + _HEADER :]
         return b"".join(self._pages)
 
-    def _body(self, row: bytes, most: int, key: bytes = b"") -> bytes:
-        """A row as a cell has it, with what is too much for one in pages of its own."""
-        size = _varint(len(row))
-        if len(row) <= most:
-            return size + key + row
-        local = _LEAST + (len(row) - _LEAST) % (_PAGE - 4)
+    def _cell(self, row: bytes, most: int, key: bytes = b"") -> bytes:
+        """A row as a leaf has it, with what is too much for one in pages of its own."""
+        size = len(row)
+        if size <= most:
+            return _varint(size) + key + row
+        local = _LEAST + (size - _LEAST) % (_PAGE - 4)
         local = local if local <= most else _LEAST
         first = len(self._pages) + 1
-        for start in range(local, len(row), _PAGE - 4):
-            more = start + _PAGE - 4 < len(row)
-            following = len(self._pages) + 2 if more else 0
-            piece = row[start : start + _PAGE - 4]
-            self._pages.append(struct.pack(">I", following) + piece.ljust(_PAGE - 4, b"\0"))
-        return size + key + row[:local] + struct.pack(">I", first)
+        for start in range(local, size, _PAGE - 4):
+            following = len(self._pages) + 2 if start + _PAGE - 4 < size else 0
+            self._pages.append(struct.pack(">I", following) + row[start : start + _PAGE - 4].ljust(_PAGE - 4, b"\0"))
+        return _varint(size) + key + row[:local] + struct.pack(">I", first)
 
-    def _tree(self, cells: list[_Cell], kind: int, room: int) -> int:
-        """Write a tree level by level, from the leaves up."""
-        last = 0
+    def _tree(self, kind: int, cells: list[bytes], keys: list[bytes], room: int = _PAGE) -> int:
+        """Write a tree level by level, from the leaves up; `keys` are what the level above has of each cell."""
+        last = b""
         while True:
-            cells, last = self._level(cells, kind, last, room)
-            if not cells:
-                return last
-            kind = _INNER_TABLE if kind in (_LEAF_TABLE, _INNER_TABLE) else _INNER_INDEX
-
-    def _level(self, cells: list[_Cell], kind: int, last: int, room: int) -> tuple[list[_Cell], int]:
-        """Write one level; returns the cells of the one above it, and the number of the page behind those.
-
-        `last` is the page behind the last cell, for a level that is not that of the leaves.
-        """
-        upper = []
-        for own, up in _filled(cells, kind, room):
-            right = last if up is None else int.from_bytes(up.child, "big")
-            self._pages.append(_page(kind, own, right))
-            if up is not None:
-                upper.append(_Cell(up.key, up.key, struct.pack(">I", len(self._pages))))
-        return upper, len(self._pages)
+            upper = []
+            for own, key, child in _filled(kind, cells, keys, room):
+                self._pages.append(_page(kind, own, last if child is None else child))
+                number = struct.pack(">I", len(self._pages))
+                if child is None:
+                    last = number
+                else:
+                    upper.append(number + key)
+            if not upper:
+                return len(self._pages)
+            kind = _INNER.get(kind, kind)
+            cells, keys = upper, [cell[4:] for cell in upper]
 
 
-def _filled(cells: list[_Cell], kind: int, room: int) -> list[tuple[list[_Cell], _Cell | None]]:
-    """The cells of each page, and the one between it and the next that goes to the level above.
+def _filled(
+    kind: int, cells: list[bytes], keys: list[bytes], room: int
+) -> Iterator[tuple[list[bytes], bytes, bytes | None]]:
+    """The cells of each page, the key between it and the next, and the page that the cell of that key leads to.
 
-    Of a table's leaves none goes, but the last number of each is known there too.
+    That cell goes to the level above, but for a table's leaves, which have every row. The last page has no key.
     """
+    starts, left = [0], 0
+    first = room - (8 if kind in _INNER else 12)
     stays = kind == _LEAF_TABLE
-    first = room - (8 if kind in (_LEAF_TABLE, _LEAF_INDEX) else 12)
-    left, own = first, []  # type: int, list[_Cell]
-    filled: list[tuple[list[_Cell], _Cell | None]] = []
-    for cell in cells:
-        size = len(cell.child) + len(cell.body) + 2
-        if size <= left:
-            own.append(cell)
-            left -= size
-            continue
-        filled.append((own, own[-1] if stays else cell))
-        own, left = ([cell], first - size) if stays else ([], first)
-    if filled and not own:  # no page may be without cells
-        before, up = filled.pop()
-        assert up is not None
-        filled.append((before[:-1], before[-1]))
-        own = [up]
-    return [*filled, (own, None)]
+    for at, size in enumerate(map(len, cells)):
+        if at == starts[-1]:
+            left = first
+        left -= size + 2
+        if left < 0:
+            starts.append(at if stays else at + 1)
+            left = first - size - 2
+    if starts[-1] == len(cells) and len(starts) > 1:  # no page may be without cells
+        starts[-1] -= 1
+    for start, end in zip(starts, starts[1:]):
+        up = end - 1
+        yield cells[start : end if stays else up], keys[up], b"" if kind in _INNER else cells[up][:4]
+    yield cells[starts[-1] :], b"", None
 
 
-def _page(kind: int, cells: Sequence[_Cell], right: int) -> bytes:
-    bodies = [cell.child + cell.body for cell in cells]
-    start = _PAGE - sum(map(len, bodies))
-    pointers, at = [], start
-    for body in bodies:
-        pointers.append(at)
-        at += len(body)
+def _page(kind: int, cells: Sequence[bytes], right: bytes) -> bytes:
+    """A page; `right` leads to what comes after all cells of one that is no leaf."""
+    start = _PAGE - sum(map(len, cells))
+    pointers = struct.pack(f">{len(cells)}H", *accumulate(map(len, cells[:-1]), initial=start)) if cells else b""
     head = struct.pack(">BHHHB", kind, 0, len(cells), start, 0)
-    if kind in (_INNER_INDEX, _INNER_TABLE):
-        head += struct.pack(">I", right)
-    head += struct.pack(f">{len(pointers)}H", *pointers)
-    return head.ljust(start, b"\0") + b"".join(bodies)
+    head += pointers if kind in _INNER else right + pointers
+    return b"".join((head, bytes(start - len(head)), *cells))
 
 
-def _order(entry: tuple[Column, int]) -> tuple[int, int | bytes, int]:
-    """Where an entry of an index stands: numbers before texts before bytes."""
-    value, number = entry
-    if isinstance(value, int):
-        return 0, value, number
-    return (1, encode(value), number) if isinstance(value, str) else (2, value or b"", number)
+def _comparable(value: Value) -> int | bytes:
+    """By what an index is in order: of text by its bytes."""
+    assert isinstance(value, (int, str))
+    return encode(value) if isinstance(value, str) else value
 
 
-def _record(columns: Sequence[Column]) -> bytes:
-    types, values = b"", []
-    for column in columns:
-        kind, value = _value(column)
-        types += _varint(kind)
-        values.append(value)
-    assert len(types) < 127  # so that its own length is one byte
-    return b"".join((bytes((len(types) + 1,)), types, *values))
+def _records(columns: Sequence[Sequence[Value]]) -> list[bytes]:
+    """Rows by their columns: the types of the values, then these."""
+    parts = [[_blob(value) if isinstance(value, bytes) else _value(value) for value in column] for column in columns]
+    types = list(map(b"".join, zip(*([kind for kind, _ in part] for part in parts))))
+    assert all(len(row) < 127 for row in types)  # so that their length is one byte
+    values = map(b"".join, zip(*([value for _, value in part] for part in parts)))
+    return [b"%c%b%b" % (len(kind) + 1, kind, value) for kind, value in zip(types, values)]
 
 
-def _value(column: Column) -> tuple[int, bytes]:
-    """A column's type and its bytes."""
-    if column is None:
-        return 0, b""
-    if isinstance(column, int):
-        if column in (0, 1):
-            return 8 + column, b""
-        size = next(size for size in _SIGNED if -(1 << 8 * size - 1) <= column < 1 << 8 * size - 1)
-        return _SIGNED[size], column.to_bytes(size, "big", signed=True)
-    if isinstance(column, str):
-        data = encode(column)
-        return 13 + 2 * len(data), data
-    return 12 + 2 * len(column), column
+@lru_cache(maxsize=1 << 16)  # most are there again and again
+def _value(value: int | str | None) -> tuple[bytes, bytes]:
+    """The type of a value, and its bytes."""
+    if value is None:
+        return b"\0", b""
+    if isinstance(value, str):
+        data = encode(value)
+        return _varint(13 + 2 * len(data)), data
+    if value in (0, 1):
+        return _varint(8 + value), b""
+    size = next(size for size in _TYPES if -(1 << 8 * size - 1) <= value < 1 << 8 * size - 1)
+    return _varint(_TYPES[size]), value.to_bytes(size, "big", signed=True)
 
 
+def _blob(value: bytes) -> tuple[bytes, bytes]:
+    return _varint(12 + 2 * len(value)), value
+
+
+@lru_cache(maxsize=1 << 16)
 def _varint(number: int) -> bytes:
     """A number from 0 on, below 2 to the power of 56."""
     if number < 0x80:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from ..database import damaged
 from .btree import Index, Table, database
-from .lookups import LOOKUPS
+from .lookups import LOOKUPS, Lookup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .header import Header
 
+_SMALLEST = 512  # bytes of a page
 _JOURNALS = slice(18, 20)  # the bytes that say whether there is a write-ahead log
 _ROLLBACK = b"\1\1"
 _STEPS = 10_000  # of SQLite's machine between two looks at how many there were
@@ -40,6 +41,8 @@ def read(data: bytes, log: bytes, where: str) -> dict[int, bytes]:
     Raises:
         InputError: it is damaged, or no database of rpm's.
     """
+    if len(data) % _SMALLEST:
+        raise damaged(f"{where}: is no database of rpm, or ends early")  # SQLite takes what is missing for zeros
     if log:
         # SQLite takes it in from files alone.
         with tempfile.TemporaryDirectory() as folder:
@@ -100,18 +103,21 @@ def write(headers: Sequence[tuple[int, Header]]) -> bytes:
     Raises:
         InputError: a header is damaged.
     """
-    last = headers[-1][0] if headers else 0
+    numbers = [number for number, _ in headers]
+    blobs = [header.data for _, header in headers]
     tables = [
-        Table("Packages", _PACKAGES, [(number, (None, header.data)) for number, header in headers]),
-        Table("sqlite_sequence", _SEQUENCE, [(1, ("Packages", last))] if headers else []),
+        Table("Packages", _PACKAGES, numbers, ([None] * len(blobs), blobs)),
+        Table("sqlite_sequence", _SEQUENCE, [1][: len(blobs)], (["Packages"], numbers[-1:])),
     ]
-    for lookup in LOOKUPS:
-        name = lookup.name
-        entries = ((key, number, place) for number, header in headers for key, place in lookup.keys(header))
-        rows = [*enumerate(entries, 1)]
-        indexes = [
-            Index(f"{name}_{column}_idx", _INDEX.format(name, column), ("key", "hnum").index(column))
-            for column in lookup.indexed
-        ]
-        tables.append(Table(name, _LOOKUP.format(name, "TEXT" if lookup.text else "BLOB"), rows, indexes))
-    return database(tables)
+    return database((*tables, *(_table(lookup, headers) for lookup in LOOKUPS)))
+
+
+def _table(lookup: Lookup, headers: Sequence[tuple[int, Header]]) -> Table:
+    name = lookup.name
+    rows = [(key, number, place) for number, header in headers for key, place in lookup.keys(header)]
+    indexes = [
+        Index(f"{name}_{column}_idx", _INDEX.format(name, column), ("key", "hnum").index(column))
+        for column in lookup.indexed
+    ]
+    sql = _LOOKUP.format(name, "TEXT" if lookup.text else "BLOB")
+    return Table(name, sql, range(1, len(rows) + 1), list(zip(*rows)) or [(), (), ()], indexes)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""The rpm packages of a layer: those it names and all they need, less what lies below, in the order of installation.
+
+Must not read a package's payload.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigError, Fault
+from ..explain import chains, explain, no_such_package
+from ..package import Installed, Package
+from ..resolve import Resolution, Selected
+from .solver import solve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..world import Candidate
+    from .solver import Chosen
+    from .world import World
+
+
+def missing_names(world: World, layer: str, names: Sequence[str]) -> list[Fault]:
+    """What of the names that a layer asks for no package has, or several provide."""
+    return _faults(layer, [_asked_for(world, name) for name in names])
+
+
+def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
+    """What to install so that a layer has the packages it names, on top of what is installed.
+
+    Raises:
+        ConfigError: there is no way, with the shortest chain of reasons.
+        InputError: packages' metadata say what can not be, or two are the same but for their bytes.
+    """
+    asked = [_asked_for(world, name) for name in names]
+    faults = _faults(layer, asked)
+    if faults:
+        raise ConfigError(faults)
+    found = {id(one[0]): one for one in asked if not isinstance(one, Fault)}.values()
+    below = tuple(versions[0] for versions in found if isinstance(versions[0], Installed))
+    wanted = [
+        [one for one in versions if isinstance(one, Package)]
+        for versions in found
+        if not isinstance(versions[0], Installed)
+    ]
+    if not wanted:
+        return Resolution((), below)
+    chosen, problems = solve(world, wanted)
+    if problems:
+        raise ConfigError([explain(world, layer, [versions[0] for versions in wanted], problems)])
+    world.check_same(one.package for one in chosen)
+    return Resolution(tuple(_selected(world, wanted, chosen)), below)
+
+
+def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fault]:
+    faults = (one for one in asked if isinstance(one, Fault))
+    return [fault._replace(message=f"layer '{layer}': {fault.message}") for fault in faults]
+
+
+def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
+    """The package a layer means, its versions the best first.
+
+    It is the installed one, else that of the name, else the only one to provide it.
+    """
+    name, _, arch = name.partition(":")
+    candidates = world.named(name, arch.replace("-", "_"))
+    real = [one for one in candidates if one.name == name]
+    below: list[Candidate] = [one for one in candidates if isinstance(one, Installed)]
+    for found in (real, below, candidates):
+        if len({one.name for one in found}) == 1:
+            return found
+    if candidates:
+        names = ", ".join(sorted({one.name for one in candidates}))
+        return Fault("OCI_LAYERS", f"'{name}' is no package, but several provide it", f"name one of them: {names}")
+    return no_such_package(world, name, arch)
+
+
+def _selected(world: World, wanted: Sequence[Sequence[Package]], chosen: Sequence[Chosen]) -> list[Selected]:
+    packages = [one.package for one in chosen]
+    members = {id(one) for one in packages}
+    requested = [one for versions in wanted for one in versions if id(one) in members]
+    asked_by = {one: link.asker.name if link else "" for one, link in chains(world, requested, packages).items()}
+    return [
+        Selected(
+            one.package,
+            asked_by[id(one.package)] if id(one.package) in asked_by else _cause(world, one, packages),
+            one.replaces[0] if one.replaces else None,
+            one.replaces[1:],
+        )
+        for one in chosen
+    ]
+
+
+def _cause(world: World, chosen: Chosen, packages: Sequence[Package]) -> str:
+    """The name of the package for whose sake one is chosen that none of those requested leads to."""
+    askers: list[Candidate] = [*packages, *world.installed]
+    for asker in askers:
+        needs = (*world.required(asker), *world.recommended(asker))
+        if asker is not chosen.package and any(chosen.package in need.met_by for need in needs):
+            return asker.name
+    supplemented = world.supplemented(chosen.package)
+    return next((one.name for one in packages if one in supplemented), "")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Choosing rpm packages that fit together, by libsolv with the rules that dnf 4 gives it.
+
+What is asked of it beyond dnf: no package below goes or becomes an older one, and one is upgraded where there is no
+other way alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..package import Installed, Package
+from ..solver import Problem
+from ..world import Need
+from .relation import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .world import World
+
+
+class Chosen(NamedTuple):
+    """Packages in the order of their installation, each with the installed ones whose place it takes."""
+
+    package: Package
+    replaces: tuple[Installed, ...]
+
+
+def solve(world: World, requested: Sequence[Sequence[Package]]) -> tuple[list[Chosen], list[Problem]]:
+    """What to install so that one of each of `requested` is, the first one if it can be; or why nothing will do.
+
+    What is told of it is why the first ones will not do.
+    """
+    solver, problems = _run(world, [versions[:1] for versions in requested])
+    if problems and any(len(versions) > 1 for versions in requested):
+        again, left = _run(world, requested)
+        if not left:
+            return _transaction(world, again), []
+    return ([], _problems(world, problems)) if problems else (_transaction(world, solver), [])
+
+
+def _run(world: World, requested: Iterable[Sequence[Package]]) -> tuple[Any, list[Any]]:
+    solv, inner = world.pool.solv, world.pool.inner
+    wanted = [[world.number(one) for one in versions] for versions in requested]
+    job = solv.Job
+    jobs = [inner.Job(job.SOLVER_INSTALL | job.SOLVER_SOLVABLE_ONE_OF, inner.towhatprovides(ids)) for ids in wanted]
+    asked = {number for ids in wanted for number in ids}
+    for number, is_upgrade in world.unwelcome():
+        if number not in asked:
+            jobs.append(inner.Job(job.SOLVER_SOLVABLE | job.SOLVER_EXCLUDEFROMWEAK, number))
+            if is_upgrade:
+                jobs.append(inner.Job(job.SOLVER_SOLVABLE | job.SOLVER_DISFAVOR, number))
+    solver = inner.Solver()
+    for flag in (
+        solver.SOLVER_FLAG_ALLOW_VENDORCHANGE,
+        solver.SOLVER_FLAG_ALLOW_ARCHCHANGE,
+        solver.SOLVER_FLAG_NO_INFARCHCHECK,
+        solver.SOLVER_FLAG_YUM_OBSOLETES,
+        solver.SOLVER_FLAG_BEST_OBEY_POLICY,
+        solver.SOLVER_FLAG_KEEP_ORPHANS,
+    ):
+        solver.set_flag(flag, 1)
+    solver.set_flag(solver.SOLVER_FLAG_IGNORE_RECOMMENDED, int(not world.policy.recommends))
+    return solver, solver.solve(jobs)
+
+
+def _transaction(world: World, solver: Any) -> list[Chosen]:
+    transaction = solver.transaction()
+    transaction.order()
+    new = {one.id for one in transaction.newsolvables()}
+    chosen = []
+    for step in transaction.steps():
+        if step.id in new:
+            package = world.candidate(step)
+            assert isinstance(package, Package)
+            gone = (world.candidate(one) for one in transaction.allothersolvables(step))
+            replaces = sorted((one for one in gone if isinstance(one, Installed)), key=lambda one: one[:3])
+            chosen.append(Chosen(package, tuple(sorted(replaces, key=lambda one: one.name != package.name))))
+    return chosen
+
+
+def _problems(world: World, problems: Iterable[Any]) -> list[Problem]:
+    rules = (rule for problem in problems for rule in problem.findallproblemrules())
+    found: dict[tuple[int, ...], Problem] = {}
+    for info in (info for rule in rules for info in rule.allinfos()):
+        solvables = tuple(one.id if one else 0 for one in (info.solvable, info.othersolvable))
+        known = _problem(world, info)
+        if known is not None:
+            found.setdefault((info.type, info.dep_id, *solvables), known)
+    return list(found.values())
+
+
+def _problem(world: World, info: Any) -> Problem | None:
+    kinds = world.pool.solv.Solver
+    if not info.solvable:
+        return None
+    one = world.candidate(info.solvable)
+    other = world.candidate(info.othersolvable) if info.othersolvable else None
+    need = _need(world, info) if info.dep_id else None
+    found = {
+        kinds.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP: Problem("missing", one, None, need),
+        kinds.SOLVER_RULE_PKG_REQUIRES: Problem("requires", one, None, need),
+        kinds.SOLVER_RULE_PKG_CONFLICTS: Problem("conflict", one, other),
+        kinds.SOLVER_RULE_PKG_SELF_CONFLICT: Problem("conflict", one, one),
+        kinds.SOLVER_RULE_PKG_OBSOLETES: Problem("conflict", one, other),
+        kinds.SOLVER_RULE_PKG_INSTALLED_OBSOLETES: Problem("conflict", one, other),
+        kinds.SOLVER_RULE_PKG_IMPLICIT_OBSOLETES: Problem("same", one, other),
+        kinds.SOLVER_RULE_PKG_SAME_NAME: Problem("same", one, other),
+        kinds.SOLVER_RULE_UPDATE: Problem("gone", one),
+        kinds.SOLVER_RULE_YUMOBS: Problem("gone", one),
+    }
+    return found.get(info.type)
+
+
+def _need(world: World, info: Any) -> Need:
+    """The need that a reason of libsolv's is about: the package's own, where it is one."""
+    group = parse(str(info.dep))
+    own = world.required(world.candidate(info.solvable))
+    return next((need for need in own if need.group == group), Need(group, ()))
