@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Value = Union[int, str, bytes, "list[int]", "list[str]"]
 
+MAGIC = b"\x8e\xad\xe8\x01" + bytes(4)
 IMMUTABLE, SIGNATURES = 63, 62
 _CHAR, _INT16, _INT32, _STRING, _BIN, _STRINGS, _I18N = 1, 3, 4, 6, 7, 8, 9
 _TRANSLATED = frozenset((1004, 1005, 1016))
@@ -88,8 +89,9 @@ def package(
         **{int(tag[1:]): value for tag, value in tags.items()},
     }
     main = header(values, IMMUTABLE)
-    sums = {269: hashlib.sha1(main).hexdigest(), 273: hashlib.sha256(main).hexdigest()}
-    signature = header({**sums, 1000: 10, 1004: hashlib.md5(main).digest(), 1007: 20, 1008: bytes(8)}, SIGNATURES)
+    signed = MAGIC + main
+    sums = {269: hashlib.sha1(signed).hexdigest(), 273: hashlib.sha256(signed).hexdigest()}
+    signature = header({**sums, 1000: 10, 1004: hashlib.md5(signed).digest(), 1007: 20, 1008: bytes(8)}, SIGNATURES)
     return signature, main
 
 
@@ -134,6 +136,18 @@ def stored(
         entries += struct.pack(">IIiI", tag, kind, offset + len(store), count)
     store += added[8 + 16 * extra :]
     return struct.pack(">II", number + extra, len(store)) + entries + store
+
+
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """The signature header and the header of a package's file."""
+    found, at = [], 96
+    for _ in range(2):
+        assert data[at : at + 8] == MAGIC
+        number, size = struct.unpack_from(">II", data, at + 8)
+        end = at + 16 + 16 * number + size
+        found.append(data[at + 8 : end])
+        at = end + -end % 8
+    return found[0], found[1]
 
 
 def sqlite(*blobs: bytes, schema: str = "hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL") -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import random
 import sqlite3
 import struct
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from support import headers
 from support.trees import directory, file, link, with_parents
 
-from oe_oci.errors import InputError
+from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.database import KEEP, Step
 from oe_oci.packages.rpm import database
 from oe_oci.packages.rpm.entered import entered
@@ -294,6 +295,30 @@ def test_a_file_where_a_folder_is_and_one_that_is_too_large(monkeypatch):
     monkeypatch.setattr(database, "_LIMIT", 100)
     with pytest.raises(InputError, match="has more than"):
         database.read(base(headers.sqlite(SHELL)))
+
+
+def test_more_than_can_be_held_is_told_of(monkeypatch):
+    lower = base(headers.sqlite(SHELL, LIB))
+    long = {f"/{'d' * 100}/{at}": b"" for at in range(3)}
+    monkeypatch.setattr(database, "_PATHS", 250)
+    with pytest.raises(InputError, match="its files have paths of more than 250 characters"):
+        database.files_of(EMPTY, new("long", files=long))
+    monkeypatch.setattr(database, "_TAGS", 50)
+    with pytest.raises(InputError, match="has more than 50000 packages, or 50 tags"):
+        database.read(lower)
+    monkeypatch.setattr(database, "_PACKAGES", 1)
+    with pytest.raises(InputError, match="has more than 1 packages"):
+        database.read(lower)
+    monkeypatch.setattr(database, "_LIMIT", 4096)
+    with pytest.raises(InputError, match="1 packages make it more than 0 MiB"):
+        write(EMPTY, new("app"))
+
+
+def test_a_log_for_which_there_is_no_room(tmp_path, monkeypatch):
+    data, log = logged(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(ToolError, match=f"cannot copy {WHERE}"):
+        database.read(base(data, **{"_s-wal": log}))
 
 
 NDB = headers.ndb(SHELL, LIB)

@@ -31,7 +31,9 @@ _LOG = f"{_SQLITE}-wal"
 _UNFINISHED = f"{_SQLITE}-journal"
 _OTHERS = _LOG, f"{_SQLITE}-shm", _UNFINISHED, _NDB, "Index.db"  # what must not lie beside a new database
 _LOCK = ".rpm.lock"
-_LIMIT = 512 << 20
+_LIMIT = 256 << 20  # of a database
+_PACKAGES, _TAGS = 50_000, 4_000_000  # of all packages together; each is held as an object of its own
+_PATHS = 64 << 20  # characters of one package's paths, many of which can lie in one long folder
 _WORD = re.compile(r"[^\s\0-\x1f\x7f]+")
 
 
@@ -82,6 +84,8 @@ def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
         if _bytes(tree, f"{root}/{_UNFINISHED}"):
             raise damaged(f"{shown(root)}/{_UNFINISHED}: a change of the package database was cut off here")
         headers = sqlite.read(data, _bytes(tree, f"{root}/{_LOG}"), where)
+    if len(headers) > _PACKAGES or sum(int.from_bytes(blob[:4], "big") for blob in headers.values()) > _TAGS:
+        raise damaged(f"{where}: has more than {_PACKAGES} packages, or {_TAGS} tags")
     return [(number, _package(blob, f"{where}: package {number}")) for number, blob in headers.items()]
 
 
@@ -147,6 +151,8 @@ def _paths(header: Header) -> list[str]:
     names, numbers, folders = header.texts(tags.BASENAMES), header.numbers(tags.DIRINDEXES), header.texts(tags.DIRNAMES)
     if len(names) != len(numbers) or any(number >= len(folders) for number in numbers):
         raise header.damaged(f"the {len(names)} names of its files do not fit where these lie")
+    if sum(len(folders[number]) for number in numbers) > _PATHS:
+        raise header.damaged(f"its files have paths of more than {_PATHS} characters")
     return [folders[number] + name for name, number in zip(names, numbers)]
 
 
@@ -203,7 +209,10 @@ def _write(writer: Writer, root: str, below: Iterable[tuple[int, Installed]], pa
             new.append(package)
     headers = sorted(kept.items(), key=lambda item: item[0])
     headers += enumerate(map(_header_of, sorted(new, key=_identity)), last + 1)
-    writer.put(f"{root}/{_SQLITE}", sqlite.write(headers))
+    data = sqlite.write(headers)
+    if len(data) > _LIMIT:
+        raise InputError(f"{shown(root)}/{_SQLITE}: {len(headers)} packages make it more than {_LIMIT >> 20} MiB")
+    writer.put(f"{root}/{_SQLITE}", data)
     for name in _OTHERS:
         writer.remove(f"{root}/{name}")
     return writer.written()

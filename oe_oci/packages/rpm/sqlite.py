@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from typing import TYPE_CHECKING
 
+from ...errors import ToolError
 from ..database import damaged
 from .btree import Index, Table, database
 from .lookups import LOOKUPS, Lookup
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .header import Header
 
 _SMALLEST = 512  # bytes of a page
-_JOURNALS = slice(18, 20)  # the bytes that say whether there is a write-ahead log
+_JOURNALS = 18  # where the bytes are that say whether there is a write-ahead log
 _ROLLBACK = b"\1\1"
 _STEPS = 10_000  # of SQLite's machine between two looks at how many there were
 _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ))
@@ -40,22 +41,29 @@ def read(data: bytes, log: bytes, where: str) -> dict[int, bytes]:
 
     Raises:
         InputError: it is damaged, or no database of rpm's.
+        ToolError: the log can not be taken in, as the disk is full.
     """
     if len(data) % _SMALLEST:
         raise damaged(f"{where}: is no database of rpm, or ends early")  # SQLite takes what is missing for zeros
     if log:
-        # SQLite takes it in from files alone.
+        return _read_with_log(data, log, where)
+    connection = sqlite3.connect(":memory:")
+    # In memory there can be no log, and a database that could have one is not opened.
+    connection.deserialize(b"".join((data[:_JOURNALS], _ROLLBACK, data[_JOURNALS + len(_ROLLBACK) :])))
+    return _read(connection, len(data), where)
+
+
+def _read_with_log(data: bytes, log: bytes, where: str) -> dict[int, bytes]:
+    """SQLite takes a log in from files alone: copies, as it changes them."""
+    try:
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "rpmdb.sqlite")
             for name, content in ((path, data), (f"{path}-wal", log)):
                 with open(name, "wb") as file:
                     file.write(content)
             return _read(sqlite3.connect(path, isolation_level=None), len(data) + len(log), where)
-    connection = sqlite3.connect(":memory:")
-    whole = bytearray(data)
-    whole[_JOURNALS] = _ROLLBACK  # in memory there can be no log
-    connection.deserialize(bytes(whole))
-    return _read(connection, len(data), where)
+    except OSError as error:
+        raise ToolError(f"cannot copy {where} to {tempfile.gettempdir()}: {error.strerror}") from error
 
 
 def _read(connection: sqlite3.Connection, size: int, where: str) -> dict[int, bytes]:
