@@ -11,12 +11,12 @@ import os
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .errors import ConfigError, Fault
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
-from .packages.installer import Installer
+from .packages.installer import Installer as DebianInstaller
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
+from .packages.rpm.installer import RpmInstaller
 from .plan import Inputs, needs_packages, needs_rootfs
 from .rootfs import open_rootfs
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .memory import Memory
     from .packages.contents import Contents
+    from .packages.installation import Installer
     from .packages.package import Package
 
 
@@ -89,9 +90,6 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
         limit=options.limit,
     )
 
-    if not isinstance(feeds, Feeds):
-        hint = "give a feed of deb or ipk packages"
-        raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
     reader = PackageReader(payloads, memory, options.jobs, options.limit)
 
     def read(packages: Sequence[Package]) -> list[Contents]:
@@ -100,4 +98,6 @@ def _installer(config: Config, options: Options, memory: Memory, base: Base, pay
             feeds.check_present(package)
         return reader.read(packages)
 
-    return Installer(config, feeds, base.tree, read, reader.hold)
+    if isinstance(feeds, Feeds):
+        return DebianInstaller(config, feeds, base.tree, read, reader.hold)
+    return RpmInstaller(config, feeds, base.tree, read, reader.hold)

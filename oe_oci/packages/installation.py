@@ -13,13 +13,15 @@ from ..populate import Wanted
 from ..tree import DIRECTORY, FILE, Entry, Overlay, ancestors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..accounts import Owners
     from ..config import PackagesLayer
     from ..errors import Fault
     from ..tree import Tree
+    from .contents import Contents
     from .database import Written
+    from .resolve import Resolution, Selected
 
 TOP = "top"  # the value of OCI_PACKAGE_DATABASE for a layer of its own
 
@@ -28,8 +30,8 @@ class InstalledPackage(NamedTuple):
     """A package of a layer, for plan and report.
 
     `size` is that of its file, `unpacked` that of the files in it, both in bytes. `asked_by` names the package that
-    needs it, empty where the layer does; `replaces` is the version it upgrades, else empty. `scripts` are those of its
-    scripts that did not run.
+    needs it, empty where the layer does; `replaces` is the version it upgrades, or what it obsoletes, else empty.
+    `scripts` are those of its scripts that did not run.
     """
 
     name: str
@@ -74,6 +76,30 @@ class Installation(NamedTuple):
     wanted: Wanted
     asked: Owners
     packages: LayerPackages
+
+
+def tell(resolution: Resolution, held: Sequence[Contents], scripts: Sequence[tuple[str, ...]]) -> LayerPackages:
+    """What is told of a layer's packages, by what their files hold and by the names of their scripts."""
+    new = tuple(
+        InstalledPackage(
+            *one.package[:3],
+            contents.digest,
+            contents.size,
+            sum(member.entry.size for member in contents.members if member.hardlink is None),
+            one.asked_by,
+            _replaced(one),
+            names,
+        )
+        for one, contents, names in zip(resolution.selected, held, scripts)
+    )
+    return LayerPackages(new, tuple(one.shown for one in resolution.below))
+
+
+def _replaced(one: Selected) -> str:
+    """What a package takes the place of: of its own name the version alone."""
+    replaced = (one.replaces, *one.obsoletes)
+    name = one.package.name
+    return ", ".join(old.version if old.name == name else old.shown for old in replaced if old is not None)
 
 
 class Installer(Protocol):

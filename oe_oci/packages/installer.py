@@ -19,15 +19,8 @@ from ..tree import resolve as follow
 from . import dpkg, opkg
 from .alternatives import alternatives
 from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
-from .installation import (
-    TOP,
-    Installation,
-    InstalledPackage,
-    LayerPackages,
-    is_same_directory,
-    plain_parents,
-    with_database,
-)
+from .foreign import DATABASES, check_format
+from .installation import TOP, Installation, is_same_directory, plain_parents, tell, with_database
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
 from .place import Below, Shipment, place
@@ -46,12 +39,11 @@ if TYPE_CHECKING:
     from .feed import Feeds
     from .package import Package
     from .place import Placement
-    from .resolve import Resolution, Selected
+    from .resolve import Selected
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 Hold = Callable[["Sequence[Contents]"], None]
 
-_DATABASES = ("var/lib/dpkg/", "var/lib/opkg/", "usr/lib/opkg/")
 # What dpkg and opkg would run when they install a package.
 _SCRIPTS = ("preinst", "config", "postinst")
 
@@ -80,7 +72,7 @@ class Installer:
         )
         self._database: Database = dpkg if feeds.kind == DEB else opkg
         self._diversions = dpkg.read_diversions(base) if feeds.kind == DEB else {}
-        _check_format(base, feeds.kind, "the base image")
+        check_format(base, feeds.kind, "the base image")
         self._installed = list(self._database.read(base))
         self._owners = Owners(base, self._database, self._installed, self._diverted)
         self._added: list[Added] = []  # of all layers, where the database comes after them
@@ -97,10 +89,10 @@ class Installer:
         Raises:
             InputError: it has a database of the other format, or a damaged one.
         """
-        if not any(path.startswith(_DATABASES) for path in changed):
+        changed, tree = list(changed), Tree(tree.entries)
+        check_format(tree, self._feeds.kind, "a layer below", changed)
+        if not any(path.startswith(DATABASES[self._feeds.kind]) for path in changed):
             return
-        tree = Tree(tree.entries)
-        _check_format(tree, self._feeds.kind, "a layer below")
         if self._feeds.kind == DEB:
             self._diversions = dpkg.read_diversions(tree)
         known = {(*identity(one), one.version): one for one in self._installed}
@@ -135,7 +127,8 @@ class Installer:
             wanted = self._with_database(tree, wanted, added, replaced)
         if self._config.packages.database != KEEP:
             wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
-        return Installation(wanted, asked, _facts(resolution, self._held))
+        scripts = [tuple(name for name in _SCRIPTS if name in contents.control) for contents in self._held]
+        return Installation(wanted, asked, tell(resolution, self._held, scripts))
 
     def hold(self) -> None:
         """Have the payloads of the layer installed last at hand; to be called before that is written.
@@ -266,17 +259,6 @@ class Installer:
         return with_database(tree, wanted, self._database.write(whole, step, mode), self._epoch)
 
 
-def _check_format(tree: Tree, kind: str, where: str) -> None:
-    other = opkg if kind == DEB else dpkg
-    number = sum(one.whole for one in other.read(tree))
-    if number:
-        name = "opkg" if kind == DEB else "dpkg"
-        raise InputError(
-            f"{where} has {number} packages in the database of {name}, and the feeds hold {kind} packages",
-            hint="neither knows the other's files; take feeds of its format, or packages of one format alone",
-        )
-
-
 def _added(selected: Selected, contents: Contents, paths: Sequence[str], former: Installed | None) -> Added:
     files = {member.path: member.entry.content for member in contents.members}
 
@@ -311,19 +293,3 @@ def _check_way(tree: Lookup, link: str, place: str) -> None:
         entry = tree.entry(up)
         if entry is not None and entry.kind != DIRECTORY:
             raise InputError(f"{shown(link)}: is an alternative, but {shown(up)} is a {entry.kind}")
-
-
-def _facts(resolution: Resolution, held: Sequence[Contents]) -> LayerPackages:
-    new = tuple(
-        InstalledPackage(
-            *one.package[:3],
-            contents.digest,
-            contents.size,
-            sum(member.entry.size for member in contents.members if member.hardlink is None),
-            one.asked_by,
-            one.replaces.version if one.replaces else "",
-            tuple(name for name in _SCRIPTS if name in contents.control),
-        )
-        for one, contents in zip(resolution.selected, held)
-    )
-    return LayerPackages(new, tuple(one.shown for one in resolution.below))

@@ -35,8 +35,8 @@ GROUPS = {
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
     "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
     "packages.rpm.entered packages.rpm.database packages.alternatives packages.installation packages.place "
-    "packages.owners packages.installer packages.rpm.disposition packages.rpm.place "
-    "packages.recall plan inputs",
+    "packages.owners packages.foreign packages.installer packages.rpm.facts packages.rpm.disposition "
+    "packages.rpm.place packages.rpm.installer packages.recall plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "locking store survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",

@@ -82,7 +82,9 @@ def on_upgrade(old: File, new: File, there: Entry | None) -> str:
             return CREATE
         if new.configuration and (old.digest, old.target) == (new.digest, new.target):
             return SKIP
-    return BESIDE if keeps(new) and after != DIRECTORY else SAVE
+    if keeps(new):
+        return CREATE if after == DIRECTORY else BESIDE
+    return SAVE
 
 
 def is_stuck(old: File, new: File, there: Entry | None, behind: Entry | None) -> bool:
