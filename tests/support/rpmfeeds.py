@@ -6,7 +6,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import struct
 from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
@@ -17,6 +16,7 @@ from oe_oci.packages.package import Installed
 from oe_oci.packages.rpm.header import Header
 from oe_oci.packages.rpm.world import World
 from oe_oci.packages.world import Policy
+from support import rpms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
 WORDS = ("provides", "needs", "conflicts", "obsoletes", "likes", "supplements")
 _ELEMENTS = dict(zip(WORDS, ("provides", "requires", "conflicts", "obsoletes", "recommends", "supplements")))
 _SIGNS = {"<": "LT", "<=": "LE", "=": "EQ", ">=": "GE", ">": "GT"}
-_BITS = {"": 0, "<": 2, ">": 4, "=": 8, "<=": 10, ">=": 12}
-# Names, flags and versions of each sort of relation.
-_TAGS = {
-    "provides": (1047, 1112, 1113),
-    "needs": (1049, 1048, 1050),
-    "conflicts": (1054, 1053, 1055),
-    "obsoletes": (1090, 1114, 1115),
-    "likes": (5046, 5048, 5047),
-    "supplements": (5052, 5054, 5053),
-}
 
 
 class Facts(NamedTuple):
@@ -157,57 +147,14 @@ def write_feed(folder: Path, *texts: str) -> Path:
     return write_repodata(folder, {"primary": primary(elements), "filelists": filelists(packages)})
 
 
-# ---- headers
+# ---- packages
 
 
-def header_bytes(tags: dict[int, tuple[int, list[object]]]) -> bytes:
-    """A header with typed values: 4 stands for 32-bit numbers, 6 for a text, 8 for texts."""
-    index, store = b"", b""
-    for tag, (kind, values) in sorted(tags.items()):
-        if kind == 4:
-            store += bytes(-len(store) % 4)
-            data = struct.pack(f">{len(values)}I", *values)
-        else:
-            data = b"".join(str(value).encode("utf-8", "surrogateescape") + b"\0" for value in values)
-        index += struct.pack(">IIiI", tag, kind, len(store), len(values))
-        store += data
-    return struct.pack(">II", len(tags), len(store)) + index + store
-
-
-def header(one: Facts) -> Header:
-    return Header(header_data(one), one.name)
-
-
-def header_data(one: Facts) -> bytes:
-    tags: dict[int, tuple[int, list[object]]] = {
-        1000: (6, [one.name]),
-        1001: (6, [one.version]),
-        1002: (6, [one.release]),
-        1022: (6, [one.arch]),
-        1044: (6, [f"{one.name}-{one.version}-{one.release}.src.rpm"]),
-    }
-    if one.epoch:
-        tags[1003] = (4, [int(one.epoch)])
-    for word, found in one.relations.items():
-        parts = list(map(_parts, found))
-        names, flags, versions = _TAGS[word]
-        tags[names] = (8, [name for name, _, _ in parts])
-        tags[flags] = (4, [_BITS[sign] for _, sign, _ in parts])
-        tags[versions] = (8, [evr for _, _, evr in parts])
-    if one.files:
-        folders = sorted({path.rpartition("/")[0] + "/" for path in one.files})
-        split = [path.rpartition("/") for path in one.files]
-        tags[1118] = (8, list(folders))
-        tags[1116] = (4, [folders.index(f"{folder}/") for folder, _, _ in split])
-        tags[1117] = (8, [name for _, _, name in split])
-    return header_bytes(tags)
-
-
-def package_data(one: Facts) -> bytes:
-    """The file of a package: a lead, an empty signature, its header, and no payload."""
-    magic = b"\x8e\xad\xe8\x01\0\0\0\0"
-    signature = magic + header_bytes({1000: (4, [0])})
-    return b"\xed\xab\xee\xdb".ljust(96, b"\0") + signature + bytes(-len(signature) % 8) + magic + header_data(one)
+def package(one: Facts) -> rpms.Made:
+    """A package as a file has it."""
+    words = {_ELEMENTS[word]: found for word, found in one.relations.items()}
+    words["provides"] = words["provides"][1:]  # itself it provides anyway
+    return rpms.package(one.name, one.evr, one.arch, {path[1:]: b"" for path in one.files}, **words)
 
 
 # ---- worlds
@@ -225,7 +172,10 @@ def remembered(folder: Path, began: int) -> Remembered:
 
 def below(*texts: str) -> list[Installed]:
     """Packages that are installed."""
-    return [Installed(one.name, one.evr, one.arch, {}, header=header(one)) for one in map(facts, texts)]
+    return [
+        Installed(one.name, one.evr, one.arch, {}, header=Header(package(one).header, one.name))
+        for one in map(facts, texts)
+    ]
 
 
 def world(feeds, *installed: str, recommends: bool = True, exclude: Collection[str] = (), bad: Collection[str] = ()):

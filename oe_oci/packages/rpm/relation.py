@@ -53,13 +53,13 @@ def parse(text: str) -> tuple[Relation, ...]:
     return found if words == {"or"} else (Relation(found[0].name if found else text, "", RICH, text),)
 
 
-def leaves(text: str) -> Iterator[Relation]:
-    """The simple relations in a rich one that it asks for; those of its conditions are not."""
+def leaves(text: str, *, conditions: bool = False) -> Iterator[Relation]:
+    """The simple relations in a rich one that it asks for, and those of its conditions where these are wanted."""
     words: list[str] = []
     skipped: list[bool] = [False]  # in each pair of parentheses that is open, whether this is a condition
     for part in [*_TOKEN.findall(text), ")"]:
         if part in ("(", ")", *_WORDS):
-            if words and not skipped[-1]:
+            if words and (conditions or not skipped[-1]):
                 yield _simple(words)
             words = []
         if part == "(":

@@ -101,4 +101,8 @@ def _cause(world: World, chosen: Chosen, packages: Sequence[Package]) -> str:
         if asker is not chosen.package and any(chosen.package in need.met_by for need in needs):
             return asker.name
     supplemented = world.supplemented(chosen.package)
-    return next((one.name for one in packages if one in supplemented), "")
+    others = [one for one in packages if one is not chosen.package]
+    for one in others:
+        if one in supplemented or any(world.clashes(below, one) for below in chosen.replaces):
+            return one.name
+    return others[0].name if others else ""

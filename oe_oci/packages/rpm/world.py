@@ -139,12 +139,20 @@ class World:
     def reason(self, one: Candidate, other: Candidate) -> tuple[str, Relation] | None:
         """By which field and relation one is against another; None where it is not, or only as both are the same."""
         solv = self.pool.solv
-        for field, key in (("Conflicts", solv.SOLVABLE_CONFLICTS), ("Obsoletes", solv.SOLVABLE_OBSOLETES)):
-            for dependency in self.solvable(one).lookup_deparray(key):
-                hit = any(found is other for found in self.providing(dependency))
-                if hit and (field == "Conflicts" or str(dependency).split()[0] == other.name):
-                    return field, parse(str(dependency))[0]
+        for dependency in self.solvable(one).lookup_deparray(solv.SOLVABLE_CONFLICTS):
+            if any(found is other for found in self.providing(dependency)):
+                return "Conflicts", parse(str(dependency))[0]
+        for dependency in self.solvable(one).lookup_deparray(solv.SOLVABLE_OBSOLETES):
+            if self._is_named(other, dependency):
+                return "Obsoletes", parse(str(dependency))[0]
         return None
+
+    def clashes(self, below: Installed, one: Package) -> bool:
+        """Whether an installed package can not stay as it is beside a new one, by its conflicts or its conditions."""
+        needs = (need for need in self.required(below) if need.group[0].operator == RICH)
+        named = {leaf.name for need in needs for leaf in leaves(str(need.group[0]), conditions=True)}
+        by_name = any(each is one for name in named for each in self.known(name))
+        return by_name or self.reason(below, one) is not None or self.reason(one, below) is not None
 
     def replaces(self, one: Candidate) -> tuple[Installed, ...]:
         """The installed packages whose place one would take: of its name, and those that it says it obsoletes."""
@@ -154,8 +162,11 @@ class World:
             obsoleted = self.solvable(one).lookup_deparray(self.pool.solv.SOLVABLE_OBSOLETES)
             names = [one.name, *(str(each).split()[0] for each in obsoleted)]
             there = [below for below in self.installed if below.name in names]
-            hit = {id(each) for dependency in obsoleted for each in self.providing(dependency)} if there else set()
-            self._replaced[id(one)] = tuple(each for each in there if each.name == one.name or id(each) in hit)
+            self._replaced[id(one)] = tuple(
+                below
+                for below in there
+                if below.name == one.name or any(self._is_named(below, each) for each in obsoleted)
+            )
         return self._replaced[id(one)]
 
     def replaced(self, one: Candidate) -> Installed | None:
@@ -189,6 +200,10 @@ class World:
             alike = [self.candidate(each) for each in named if each.name == one.name]
             same = [each for each in alike if isinstance(each, Package) and each[:3] == one[:3]]
             self._feeds.check_same([one, *(each for each in same if each is not one)])
+
+    def _is_named(self, one: Candidate, dependency: Any) -> bool:
+        """Whether a package is one that another obsoletes: by its name, and not by what it provides."""
+        return bool(self.solvable(one).matchesdep(self.pool.solv.SOLVABLE_NAME, dependency, -1))
 
     def _find_barred(self) -> Iterator[int]:
         """What may not be taken, by libsolv's numbers: what is excluded, and no newer than what lies below."""
