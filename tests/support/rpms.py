@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,7 +43,7 @@ def header(tags: Mapping[int, Value | None], region: int | None = IMMUTABLE, *, 
     `region` is the tag of the part that signatures cover, here the whole; `trailer` its last entry, by default right.
     A tag without a value is left out.
     """
-    entries, values = [], b""
+    entries, values = [], bytearray()
     given = sorted((tag, value) for tag, value in tags.items() if value is not None)
     for tag, (kind, value) in given:
         values += bytes(-len(values) % _ALIGNED.get(kind, 1))
@@ -52,7 +53,7 @@ def header(tags: Mapping[int, Value | None], region: int | None = IMMUTABLE, *, 
     if region is not None:
         entries.insert(0, struct.pack(">IIiI", region, BIN, len(values), 16))
         values += struct.pack(">IIiI", region, BIN, -16 * len(entries), 16) if trailer is None else trailer
-    return struct.pack(">II", len(entries), len(values)) + b"".join(entries) + values
+    return struct.pack(">II", len(entries), len(values)) + b"".join(entries) + bytes(values)
 
 
 def packed(kind: int, value: Any) -> tuple[bytes, int]:
@@ -145,20 +146,26 @@ TRAILER = newc(b"TRAILER!!!", 0)
 
 
 def cpio(given: Iterable[File], *, large: bool = False, trailer: bytes = TRAILER) -> bytes:
-    """The payload of a package's files; with `large` its headers are stripped."""
-    out = b""
+    """The payload of a package's files; with `large` its headers are stripped.
+
+    The names of an inode come last and together: rpm 4.18 writes what lies between them into it.
+    """
     found = list(given)
     numbers = inodes(found)
-    last = {each.link: number for number, each in enumerate(found) if each.link is not None}
-    for number, each in enumerate(found):
+    links = Counter(each.link for each in found if not each.flags & GHOST)
+    left, out = Counter(links), []
+    order = [numbers[number] if each.link is not None else 0 for number, each in enumerate(found)]
+    for number in sorted(range(len(found)), key=order.__getitem__):
+        each = found[number]
         if each.flags & GHOST:
             continue
-        content = each.content if each.link is None or last[each.link] == number else b""
+        left[each.link] -= 1
+        content = each.content if each.link is None or not left[each.link] else b""
+        count = links[each.link] if each.link is not None else 1
         name = b"." + encoded(each.path)
-        links = sum(other.link == each.link for other in found) if each.link is not None else 1
-        out += stripped(number) if large else newc(name, each.mode, len(content), numbers[number], links)
-        out += content + bytes(-len(content) % 4)
-    return out + trailer
+        out.append(stripped(number) if large else newc(name, each.mode, len(content), numbers[number], count))
+        out.append(content + bytes(-len(content) % 4))
+    return b"".join([*out, trailer])
 
 
 def inodes(given: Iterable[File]) -> list[int]:

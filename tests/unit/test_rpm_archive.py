@@ -312,9 +312,8 @@ def test_a_source_package(refused, head):
             head(data)
 
 
-@pytest.mark.parametrize("compression", ["none", "gz", "zst"])
-def test_torn_anywhere(refused, head, compression):
-    data = data_of([file("/a", b"abc"), symlink("/b", "a")], compression=compression)
+def test_torn_anywhere(refused, head):
+    data = data_of([file("/a", b"abc"), symlink("/b", "a")])
     for cut in range(len(data)):
         refused(data[:cut], "damaged|does not begin")
         refused(data[:cut], f"has {cut} bytes, the index says {len(data)}", size=len(data))
@@ -359,7 +358,7 @@ def test_a_bit_flipped_anywhere(read):
 
 def test_sums_that_differ(refused, read):
     made = package("shop", given={"a": b"x"})
-    refused(made._replace(signature={273: (STRING, "0" * 64)}).data, "sum of its header is .*, its header says 0000")
+    refused(made._replace(signature={273: (STRING, "0" * 64)}).data, "sum of its header is .*, not '0000")
     refused(made._replace(signature={269: (STRING, "0" * 40), 273: None}).data, "damaged: the sum of its header is")
     refused(made.with_tags({5092: (STRINGS, ["0" * 64])}).data, "damaged: the sum of its payload is")
     wrong = {1004: (BIN, bytes(16))}

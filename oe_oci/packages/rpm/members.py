@@ -175,5 +175,5 @@ class _Members:
                 state.update(piece)
         found = states[-1].hexdigest()
         if file.digest and found != file.digest.lower():
-            raise self._paths.fault(file.path, f"damaged: its sum is {found}, by its header {file.digest[:200]}")
+            raise self._paths.fault(file.path, f"damaged: its sum is {found}, not {file.digest[:200]!r}")
         return Part(self._payload, offset, file.size, digest.hexdigest())

@@ -46,7 +46,7 @@ class Sum(NamedTuple):
         """Raise where it came to something else."""
         found = self.state.hexdigest()
         if found != self.expected.lower():
-            raise InputError(f"{where}: damaged: the sum of {self.what} is {found}, its header says {self.expected}")
+            raise InputError(f"{where}: damaged: the sum of {self.what} is {found}, not {self.expected[:200]!r}")
 
 
 def summed(pieces: Iterable[memoryview], sums: Sequence[Sum]) -> Iterator[memoryview]:
