@@ -153,7 +153,7 @@ class Feeds:
         if number not in self._packages:
             source = self._sources[solvable.repo.id]
             solv = self.pool.solv
-            location, _ = solvable.lookup_location()
+            location = self.pool.location(solvable)
             if solvable.lookup_str(solv.SOLVABLE_MEDIABASE) or not location:
                 raise InputError(f"{source.where}: {solvable} has no file in the feed", hint=ANEW)
             path = source.place(location)

@@ -98,6 +98,16 @@ class Pool:
         """A package's architecture, in rpm's words."""
         return NOARCH if solvable.arch == _NOARCH else str(solvable.arch)
 
+    def location(self, solvable: Any) -> str:
+        """Where a package's file lies, as its metadata say; libsolv makes usual names of what it knows of a package."""
+        named = solvable.arch == _NOARCH
+        if named:
+            solvable.arch = NOARCH
+        location = solvable.lookup_location()[0] or ""
+        if named:
+            solvable.arch = _NOARCH
+        return str(location)
+
     def _load(self, load: Any, file: BinaryIO, where: str, flags: int) -> None:
         stream = self.solv.xfopen_fd("", os.dup(file.fileno()))
         try:
