@@ -88,7 +88,7 @@ class Build:
         with Payloads() as payloads:
             installer = RpmInstaller(asked, feeds, below, lambda packages: payloads.read(packages, 2))
             for planned in plan_layers(asked, Inputs(below, None, installer, Digests())):
-                entries = {path: _kept(entry) for path, entry in planned.delta.entries.items()}
+                entries = {path: kept(entry) for path, entry in planned.delta.entries.items()}
                 found.append(Layer(entries, planned.delta.removed, planned.packages, planned.left_out))
                 apply(self.tree, planned.delta._replace(entries=entries))
         return found
@@ -130,6 +130,6 @@ def _data(entry: Entry) -> bytes:
     return b"".join(map(bytes, pieces(entry.content)))
 
 
-def _kept(entry: Entry) -> Entry:
-    """An entry whose bytes were read while they could be."""
+def kept(entry: Entry) -> Entry:
+    """An entry whose bytes are read while they can be."""
     return entry if entry.content is None else entry._replace(content=Literal(_data(entry)))
