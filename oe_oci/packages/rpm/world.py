@@ -215,6 +215,19 @@ class World:
             if name in self.policy.exclude or any(one.evrcmp(below) <= 0 for below in there.get(name, ())):
                 yield one.id
 
+    def obsoleting(self, one: Candidate) -> tuple[Candidate, ...]:
+        """The packages, installed and on offer, that obsolete one on offer: the best first."""
+        if isinstance(one, Installed):
+            return ()
+        obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
+        found = {
+            each.id: self.candidate(each)
+            for each in self._obsoleting.get(one.name, ())
+            if each.id not in self._barred and each.name != one.name
+            if any(self._is_named(one, dependency) for dependency in each.lookup_deparray(obsoletes))
+        }
+        return self._ranked(list(found.values()))
+
     def _newer(self, below: Installed) -> Iterator[Any]:
         """What would take the place of an installed package."""
         inner = self.pool.inner
@@ -222,15 +235,15 @@ class World:
             if one.name == below.name and not one.isinstalled():
                 yield one
         for one in self._obsoleting.get(below.name, ()):
-            if below in self.replaces(self.candidate(one)):
+            if not one.isinstalled() and below in self.replaces(self.candidate(one)):
                 yield one
 
     @functools.cached_property
     def _obsoleting(self) -> dict[str, list[Any]]:
-        """The packages on offer that obsolete others, by the names of these."""
+        """The packages that obsolete others, by the names of these."""
         found: dict[str, list[Any]] = {}
         obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
-        for one in filter(self._feeds.is_taken, self._feeds.offered()) if self.installed else ():
+        for one in [*map(self.solvable, self.installed), *filter(self._feeds.is_taken, self._feeds.offered())]:
             for dependency in one.lookup_deparray(obsoletes):
                 found.setdefault(str(dependency).split()[0], []).append(one)
         return found
