@@ -33,9 +33,9 @@ GROUPS = {
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
     "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
-    "packages.rpm.entered packages.rpm.database packages.alternatives packages.installation packages.place "
-    "packages.owners packages.foreign packages.installer packages.rpm.facts packages.rpm.disposition "
+    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups packages.rpm.sqlite "
+    "packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives packages.installation "
+    "packages.place packages.owners packages.foreign packages.installer packages.rpm.facts packages.rpm.disposition "
     "packages.rpm.place packages.rpm.installer packages.recall plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "locking store survey upkeep audit differences cache",
