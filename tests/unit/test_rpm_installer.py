@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import stat
+
 import pytest
 from support import trees
 from support.packages import package as other_package
@@ -108,6 +110,7 @@ class TestFacts:
             file("/usr/bin/ping", b"ping", caps="cap_net_raw=ep"),
             symlink("/usr/bin/ln", "su"),
             device("/dev/null", 1, 3),
+            File("/run/fifo", mode=stat.S_IFIFO | 0o620),  # over which rpm 4.18 itself hangs
         ]
         (layer,) = build(package("a", given=files)).layers("a", epoch=2000)
         su, sudo = layer.entries["usr/bin/su"], layer.entries["usr/sbin/sudo"]
@@ -117,6 +120,7 @@ class TestFacts:
         assert [name for name, _ in layer.entries["usr/bin/ping"].xattrs] == ["security.capability"]
         assert layer.entries["usr/bin/ln"].target == "su"
         assert layer.entries["dev/null"].device == (1, 3)
+        assert layer.entries["run/fifo"][:2] == ("fifo", 0o620)
 
     @pytest.mark.parametrize(("epoch", "mtime"), [(None, 1000), (500, 500), (2000, 1000)])
     def test_a_time_is_the_packages_own_and_at_most_the_epoch(self, build, epoch, mtime):
@@ -187,6 +191,24 @@ class TestTwoPackages:
         with pytest.raises(InputError) as caught:
             made.layers(*layers)
         assert caught.value.message == f"/x is in b 1.0-1 and in a 1.0-1{lies}, and differs: {what}"
+
+    def test_of_two_architectures_that_is_said(self, build):
+        made = build(
+            package("a", arch="x86_64", given=[file("/x", b"1")]), package("b", arch="i686", given=[file("/x")])
+        )
+        with pytest.raises(
+            InputError, match=r"^/x is in b .* and differs: other content\n  they are for i686 and for x86_64"
+        ):
+            made.layers("a b", archs=("noarch", "i686", "x86_64"))
+
+    def test_one_directory_of_many(self, build):
+        """Who owns it with other facts is found among those with the same."""
+        made = build(
+            *(package(f"p{number}", given=[folder("/d")]) for number in range(20)),
+            package("b", given=[folder("/d", 0o700)]),
+        )
+        with pytest.raises(InputError, match=r"^/d is in b 1\.0-1 and in p0 1\.0-1, which lies below"):
+            made.layers(" ".join(f"p{number}" for number in range(20)), "b")
 
     @pytest.mark.parametrize("shared", [file("/x"), folder("/x", 0o700), symlink("/x", "y"), device("/x", 1, 3)])
     def test_what_is_the_same_is_shared_whatever_its_time(self, build, shared):

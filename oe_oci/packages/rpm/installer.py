@@ -16,7 +16,7 @@ from ...errors import ConfigError, Fault
 from ...populate import Wanted
 from ...tree import Overlay, Tree, ancestors, shown
 from ..database import KEEP, PER_PACKAGE, Step
-from ..foreign import check_format
+from ..foreign import DATABASES, check_format
 from ..installation import Installation, plain_parents, tell, with_database
 from ..owners import Owners, left_over
 from ..package import RPM
@@ -93,9 +93,9 @@ class RpmInstaller:
         Raises:
             InputError: it has a database of another format, or a damaged one.
         """
-        tree = Tree(tree.entries)
+        changed, tree = list(changed), Tree(tree.entries)
         check_format(tree, RPM, "a layer below", changed)
-        if not any(path.startswith(tuple(f"{root}/" for root in database.ROOTS)) for path in changed):
+        if not any(path.startswith(DATABASES[RPM]) for path in changed):
             return
         known = {_identity(one): one for one in self._installed}
         found = [known.get(_identity(one), one) for one in database.read(tree)]

@@ -102,11 +102,14 @@ class _Rpm(Placing):
         self._below = below
         self._going = {id(one.package) for one in below.erased}
         self._prior: dict[str, _Prior] = {}
+        self._met: dict[str, tuple[tuple[Installed, File], ...]] = {}
         self._aside: dict[str, Entry] = {}  # configuration files of others, by their new names
 
     def add(self, number: int, file: File, member: Member | None) -> None:
         """Put one file where it lies; of a ghost that is nowhere."""
-        place = join(resolve(self, parent(file.path), follow=True).path, file.path.rpartition("/")[2])
+        up = parent(file.path)
+        known = self._parents.get(up)
+        place = join(known[0] if known else resolve(self, up, follow=True).path, file.path.rpartition("/")[2])
         place = file.path if place == file.path else place  # one text for both
         done = self._disposition(number, file, place)
         self._prior[place] = _Prior(file, number, done)
@@ -151,7 +154,20 @@ class _Rpm(Placing):
         """Whether nobody has what an erased package has at a place."""
         if not place or place in self._prior:
             return False
-        return all(id(other) in self._going for other, _ in self._below.owners(place))
+        return all(id(other) in self._going for other, _ in self._owners(place))
+
+    def _owners(self, place: str) -> tuple[tuple[Installed, File], ...]:
+        """The installed packages that own what lies at a place, of those that say the same of it one.
+
+        A directory such as `/usr` may be of all packages there are.
+        """
+        if place not in self._met:
+            found: dict[tuple[bool, File], tuple[Installed, File]] = {}
+            for package, file in self._below.owners(place):
+                said = file._replace(path="", mtime=0, inode=(0, 0))
+                found.setdefault((id(package) in self._going, said), (package, file))
+            self._met[place] = tuple(found.values())
+        return self._met[place]
 
     def _disposition(self, number: int, file: File, place: str) -> str:
         there = self._tree.entry(place)
@@ -172,7 +188,7 @@ class _Rpm(Placing):
     def _against_installed(self, number: int, file: File, place: str, there: Entry | None) -> str | None:
         """What is done with a file because of those installed packages that have it; None where that is nothing."""
         done = None
-        for package, old in self._below.owners(place):
+        for package, old in self._owners(place):
             what = difference(file, old)
             stays = id(package) not in self._going
             if what and (stays or is_stuck(old, file, there, resolve(self._tree, place, follow=True).entry)):
@@ -192,7 +208,7 @@ class _Rpm(Placing):
     def _dispute(self, number: int, place: str, old: Owning, what: str) -> NoReturn:
         new = self._shipments[number].package
         lies = ", which lies below" if isinstance(old, Installed) else ""
-        raise InputError(
-            f"{shown(place)} is in {new.shown} and in {old.shown}{lies}, and differs: {what}",
-            hint="rpm has packages share only what is the same in each; name one of them in PACKAGE_EXCLUDE",
-        )
+        hint = "rpm has packages share only what is the same in each; name one of them in PACKAGE_EXCLUDE"
+        if old.arch != new.arch and "noarch" not in (old.arch, new.arch):
+            hint = f"they are for {new.arch} and for {old.arch}, and rpm would take one of the files; name one alone"
+        raise InputError(f"{shown(place)} is in {new.shown} and in {old.shown}{lies}, and differs: {what}", hint=hint)
