@@ -279,6 +279,45 @@ def test_rpm_goes_on_from_the_image(folder, files, built):
     assert not (root.path / "usr/bin/su").exists()
 
 
+class Dnf:
+    """dnf with a feed, and nothing of this machine's own."""
+
+    def __init__(self, folder: Path, feed: Path) -> None:
+        tools.need("dnf", "createrepo_c")
+        folder.mkdir()
+        tools.run("createrepo_c", feed)
+        (folder / "dnf.conf").write_text(
+            f"[main]\ngpgcheck=0\nplugins=0\ncachedir={folder}/cache\nlogdir={folder}/log\nreposdir={folder}/none\n"
+            f"persistdir={folder}/persist\nvarsdir={folder}/none\ninstall_weak_deps=0\ntsflags=noscripts\n"
+            f"[feed]\nname=feed\nbaseurl=file://{feed}\n",
+            encoding="utf-8",
+        )
+        (folder / ".rpmmacros").write_text("%_dbpath /var/lib/rpm\n", encoding="utf-8")
+        self._words = ["env", f"HOME={folder}", "dnf", "-y", "-c", folder / "dnf.conf", "--releasever=1"]
+
+    def __call__(self, root: Path, *words: object) -> str:
+        return tools.run(*self._words, "--forcearch=x86_64", "--installroot", root, *words, timeout=300).stdout
+
+
+def test_on_a_base_that_dnf_made_and_dnf_goes_on(folder, files):
+    feed = folder / "feed"
+    write_feed(feed, MADE)
+    dnf = Dnf(folder / "dnf", feed)
+    base = Root(folder / "base root")
+    dnf(base.path, "install", "lib")
+    base_of(folder, base)
+    up = build(folder / "up", files, conf=UPGRADE.replace("wants", "app"))
+    (layer,) = (layer for layer in up.report["layers"] if layer["name"] == "up")
+    assert [one["name"] for one in layer["packages"]] == ["extra", "app"]
+    found = up.unpack()
+    assert [one.split()[0] for one in found.packages()] == ["app", "extra", "filesystem", "lib", "setup", "shell"]
+    assert found("-Va", "--nomtime", status=None) == ""
+    assert "Nothing to do" in dnf(found.path, "install", "app", "shell")
+    write_feed(folder / "newer", NEWER)
+    Dnf(folder / "dnf-newer", folder / "newer")(found.path, "install", "wants")
+    assert "heir" in [one.split()[0] for one in found.packages()]
+
+
 @pytest.fixture(scope="module")
 def blobs(built) -> list[str]:
     return [layer["digest"] for layer in built.report["layers"]]
