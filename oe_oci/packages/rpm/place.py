@@ -145,8 +145,9 @@ class _Rpm(Placing):
                     if file.ghost:
                         continue
                     self._aside[place + SAVE] = there
-                # Through a link others may have their files, as it is with /bin; rpm would remove it.
-                if not (there.kind == SYMLINK and kind_of(file) == DIRECTORY):
+                # Behind a link others may have their files, as it is with /bin; rpm would remove it.
+                behind = resolve(self._tree, place, follow=True).entry if there.kind == SYMLINK else None
+                if not (kind_of(file) == DIRECTORY and behind is not None and behind.kind == DIRECTORY):
                     going.add(place)
         return frozenset(going)
 
