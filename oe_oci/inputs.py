@@ -12,18 +12,13 @@ import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .errors import ConfigError, Fault
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
-from .packages.installer import Installer
-from .packages.native.choose import open_workshop
-from .packages.native.installer import Means, NativeInstaller
-from .packages.native.recall import Recall
+from .packages.installer import Installer as DebianInstaller
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
 from .rootfs import open_rootfs
-from .store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +26,8 @@ if TYPE_CHECKING:
     from .config import Config
     from .memory import Memory
     from .packages.contents import Contents
+    from .packages.installation import Installer
     from .packages.package import Package
-    from .plan import Installs
     from .tree import Tree
 
 
@@ -80,13 +75,17 @@ def open_inputs(
         installer = None
         if needs_packages(config):
             options.status("feeds")
-            installer = _installer(config, options, memory, base.tree, stage, stack)
+            scratch = stage or stack.enter_context(_scratch())
+            installer = stack.enter_context(_open_installer(config, options, memory, base.tree, scratch))
         yield base, Inputs(base.tree, rootfs, installer, memory.digests)
 
 
-def _installer(
-    config: Config, options: Options, memory: Memory, base: Tree, stage: str | None, stack: contextlib.ExitStack
-) -> Installs:
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True)
+
+
+@contextlib.contextmanager
+def _open_installer(config: Config, options: Options, memory: Memory, base: Tree, scratch: str) -> Iterator[Installer]:
     settings = config.packages
     feeds = open_feeds(
         settings.feeds,
@@ -96,30 +95,24 @@ def _installer(
         remember=Remembered(memory.indexes, memory.digests),
         limit=options.limit,
     )
-    payloads = stack.enter_context(Payloads(stage, notes=memory.notes))
-    reader = PackageReader(payloads, memory, options.jobs, options.limit)
+    with Payloads(scratch, notes=memory.notes) as payloads:
+        reader = PackageReader(payloads, memory, options.jobs, options.limit)
 
-    def read(packages: Sequence[Package]) -> list[Contents]:
-        options.status(f"{len(packages)} packages")
-        for package in packages:
-            feeds.check_present(package)
-        return reader.read(packages)
+        def read(packages: Sequence[Package]) -> list[Contents]:
+            options.status(f"{len(packages)} packages")
+            for package in packages:
+                feeds.check_present(package)
+            return reader.read(packages)
 
-    if settings.manager == "builtin":
-        if not isinstance(feeds, Feeds):
-            hint = "give a feed of deb or ipk packages"
-            raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
-        return Installer(config, feeds, base, read, reader.hold)
-    folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
-    workshop = open_workshop(config, feeds, folder, options.jobs, lambda package: _digest(package, memory))
-    catalog, manager, root = stack.enter_context(workshop)
-    recall = None
-    if memory.keeps and config.cache_dir is not None:
-        decides = [settings._replace(feeds=()), config.accounts]
-        recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
-    return NativeInstaller(config, base, catalog, manager, Means(root, read, recall))
+        if settings.manager == "native":
+            from .packages.native.choose import open_workshop  # noqa: PLC0415 - few builds need them
+            from .packages.native.installer import NativeInstaller  # noqa: PLC0415
 
+            with open_workshop(config, feeds, memory, scratch, options.jobs) as workshop:
+                yield NativeInstaller(config, base, workshop, read)
+        elif isinstance(feeds, Feeds):
+            yield DebianInstaller(config, feeds, base, read, reader.hold)
+        else:
+            from .packages.rpm.installer import RpmInstaller  # noqa: PLC0415 - most images have no rpm packages
 
-def _digest(package: Package, memory: Memory) -> str:
-    """The SHA-256 of a package's file."""
-    return package.digest or memory.digests(memory.digests.file(package.path)).hex()
+            yield RpmInstaller(config, feeds, base, read, reader.hold)

@@ -38,7 +38,7 @@ class TestFeeds:
     def test_a_format_is_kept_for_feeds_of_the_command_line(self) -> None:
         assert packages("/one", IMAGE_PKGTYPE="deb").kind == "deb"
 
-    @pytest.mark.parametrize("kind", ["ipk", "deb"])
+    @pytest.mark.parametrize("kind", ["ipk", "rpm", "deb"])
     def test_a_variable_tells_the_format(self, kind: str) -> None:
         found = packages(**{f"DEPLOY_DIR_{kind.upper()}": f"deploy/{kind}"})
         assert (found.feeds, found.kind) == ((f"/project/deploy/{kind}",), kind)
@@ -65,9 +65,11 @@ class TestFeeds:
         assert "'${DEPLOY}' is not set" in text
         assert "there is none" not in text
 
-    def test_without_layers_of_packages_formats_and_feeds_do_not_matter(self) -> None:
-        for written in ({"IMAGE_PKGTYPE": "rpm"}, {"DEPLOY_DIR_IPK": "/ipk", "DEPLOY_DIR_DEB": "/deb"}):
-            assert packages(OCI_LAYERS="a:host:f:/f", **written) == PACKAGES
+    def test_without_layers_of_packages_feeds_do_not_matter(self) -> None:
+        written = {"DEPLOY_DIR_IPK": "/ipk", "DEPLOY_DIR_RPM": "/rpm", "DEPLOY_DIR_DEB": "/deb"}
+        assert packages(OCI_LAYERS="a:host:f:/f", **written) == PACKAGES
+        rpm = {"IMAGE_PKGTYPE": "rpm", "OCI_PACKAGE_DATABASE": "status.d"}
+        assert packages(OCI_LAYERS="a:host:f:/f", **rpm).feeds == ()
 
 
 def test_lists_of_packages() -> None:

@@ -18,7 +18,7 @@ from ...errors import ConfigError, Fault, ToolError
 from ...populate import Wanted
 from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
 from ..database import KEEP, identity
-from ..installer import Installation, InstalledPackage, LayerPackages, plain_parents
+from ..installation import Installation, InstalledPackage, LayerPackages, plain_parents
 from .links import check_inside, led_inside
 from .manager import Refused, Request
 from .recall import Recalled
@@ -42,27 +42,30 @@ Read = Callable[["Sequence[Package]"], "list[Contents]"]
 _BATCH = 8  # packages whose payloads are held while they are checked
 
 
-class Means(NamedTuple):
-    """What layers are installed with: the directory `root`, and what earlier builds did, where any of it is kept.
+class Workshop(NamedTuple):
+    """A package manager with what it may choose from, and the directory that it installs into.
 
-    `read` tells what packages' files hold, and sees that they are not damaged.
+    `recall` knows what was installed in earlier builds, None where nothing is kept.
     """
 
+    catalog: Catalog
+    manager: Manager
     root: WorkRoot
-    read: Read
     recall: Recall | None
 
 
 class NativeInstaller:
-    """Installs the packages of layer after layer with `manager`."""
+    """Installs the packages of layer after layer with the package manager of a workshop.
 
-    def __init__(self, config: Config, base: Tree, catalog: Catalog, manager: Manager, means: Means) -> None:
+    `read` tells what packages' files hold, and sees that they are not damaged.
+    """
+
+    def __init__(self, config: Config, base: Tree, workshop: Workshop, read: Read) -> None:
         self._config = config
         self._epoch = config.epoch or 0
-        self._catalog = catalog
-        self._manager = manager
-        self._root, self._read, self._recall = means
-        self._installed = list(manager.installed(base))
+        self._catalog, self._manager, self._root, self._recall = workshop
+        self._read = read
+        self._installed = list(self._manager.installed(base))
         # The database where the image does not have it, or not yet: what the root has otherwise than the tree.
         self._withheld: dict[str, Entry] = {}
         self._lost: set[str] = set()

@@ -26,7 +26,7 @@ from ...populate import Wanted
 from ...stream import FileStream
 from ...tree import FILE, order
 from ...untar import Archive, Member
-from ..installer import Installation, InstalledPackage, LayerPackages
+from ..installation import Installation, InstalledPackage, LayerPackages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
