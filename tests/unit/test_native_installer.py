@@ -22,7 +22,7 @@ from oe_oci.packages import dpkg
 from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.installer import policy_of
 from oe_oci.packages.native.catalog import DebianCatalog
-from oe_oci.packages.native.installer import NativeInstaller
+from oe_oci.packages.native.installer import NativeInstaller, Workshop
 from oe_oci.packages.native.manager import Outcome, Planned, Refused
 from oe_oci.packages.native.root import WorkRoot
 from oe_oci.packages.native.volatile import DATED, REMOVED, Volatile
@@ -112,9 +112,7 @@ class Case:
         self.installer = NativeInstaller(
             config(packages=packages, epoch=EPOCH),
             base,
-            catalog,
-            self.manager,
-            root,
+            Workshop(catalog, self.manager, root, None),
             lambda found: payloads.read(found, 1),
         )
 
