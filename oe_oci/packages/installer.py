@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..config import Config, PackageSettings, PackagesLayer
     from ..errors import Fault
-    from ..tree import Lookup
+    from ..tree import Lookup, Source
     from .alternatives import Alternative
     from .archive import Contents
     from .database import Database
@@ -324,7 +324,7 @@ def policy_of(settings: PackageSettings, kind: str) -> Policy:
     )
 
 
-def check_format(tree: Tree, kind: str, where: str) -> None:
+def check_format(tree: Source, kind: str, where: str) -> None:
     """See that a tree has no packages in the database of the other format.
 
     Raises:
