@@ -157,6 +157,16 @@ def test_what_is_recommended(kit):
 # ---- what goes wrong
 
 
+def test_a_base_of_another_format(kit):
+    """No tool knows the files of another one's packages."""
+    other = Kit(MANAGERS["ipk builtin" if kit.manager.kind == "deb" else "deb builtin"], kit.folder)
+    other.build("base", "low:packages:lib", other.feed("other", LIB))
+    said = kit.refuse(
+        "upper", "app:packages:app", kit.feed("feed", LIB, APP), lines=['OCI_BASE_IMAGE = "../base/deploy/app-oci"']
+    )
+    assert "has 1 packages in the database of" in said
+
+
 def test_a_name_that_no_feed_has(kit):
     said = kit.refuse("missing", "shop:packages:libb,app", kit.feed("feed", Source("libc", files=[]), LIB, APP))
     assert "layer 'shop': no feed has a package 'libb'" in said

@@ -23,6 +23,8 @@ from ...run import run, run_logged
 from ...tree import FILE, Entry, Overlay, Tree, decode, parent, resolve
 from .. import dpkg
 from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
+from ..foreign import check_format
+from ..package import DEB
 from .manager import Outcome, Planned, Refused, last_lines, read_log
 from .root import BUILTIN
 from .volatile import APT, COMMON, DPKG
@@ -158,6 +160,7 @@ class Apt:
         return written.removed
 
     def installed(self, tree: Source) -> Sequence[Installed]:
+        check_format(tree, DEB, "what lies below")
         return dpkg.read(tree)
 
     def finish(

@@ -21,6 +21,8 @@ from ...run import run, run_logged
 from ...tree import Overlay, Tree, resolve
 from .. import opkg
 from ..database import KEEP, Step, enter, paragraph, states
+from ..foreign import check_format
+from ..package import IPK
 from .manager import LAST_LINES, Outcome, Place, Planned, Refused, read_log
 from .root import BUILTIN
 from .volatile import COMMON, OPKG
@@ -134,6 +136,7 @@ class Opkg:
         return {**tree.entries, **upper.entries}
 
     def installed(self, tree: Source) -> Sequence[Installed]:
+        check_format(tree, IPK, "what lies below")
         return opkg.read(tree)
 
     def finish(
