@@ -36,7 +36,7 @@ class Way(NamedTuple):
     manager: str
 
 
-WAYS = {"deb built in": Way("deb", "builtin")}
+WAYS = {"deb built in": Way("deb", "builtin"), "dnf": Way("rpm", "native")}
 
 
 class Hundred(NamedTuple):

@@ -16,13 +16,15 @@ from support.managers import MANAGERS, Kit
 from support.rpms import STRING, STRINGS, device, file, package
 
 from oe_oci.config import Accounts
-from oe_oci.errors import ToolError
+from oe_oci.content import Literal
+from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.world import Policy
+from oe_oci.tree import FILE, SYMLINK, Entry, Overlay, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from support.rpms import Made
@@ -85,6 +87,14 @@ class Host(NamedTuple):
 
 def shown(planned: Iterable[Planned]) -> list[str]:
     return sorted(f"{one.name} {one.version} {one.arch}" for one in planned)
+
+
+def tree(entries: Mapping[str, Entry]) -> Tree:
+    """A tree of some entries and the folders that they lie in."""
+    upper = Overlay(Tree())
+    for path, entry in entries.items():
+        upper.put(path, entry, 0)
+    return Tree(upper.entries)
 
 
 @pytest.fixture
@@ -246,6 +256,26 @@ def test_what_a_package_replaces_goes(host):
     host.offer(package("new", obsoletes=["old < 2"]))
     planned = host.dnf().resolve(Request("app", ("new",), (), 0))
     assert [(one.name, one.replaces) for one in planned] == [("new", ("old",))]
+
+
+def test_the_database_stays_where_the_base_has_it(host):
+    """Behind a link that would lead rpm, which is not yet in its root then, to this machine's own."""
+    place, link = "usr/lib/sysimage/rpm", Entry(SYMLINK, 0o777, target="/usr/lib/sysimage/rpm")
+    below = tree({f"{place}/rpmdb.sqlite": Entry(FILE, 0o644, content=Literal(b"")), "var/lib/rpm": link})
+    host.offer(package("app"))
+    dnf, request = host.dnf(), Request("app", ("app",), (), 0)
+    dnf.prepare(below, request)
+    dnf.resolve(request)
+    assert dnf.install(request).done
+    assert (host.root / place / "rpmdb.sqlite").exists()
+    assert not (host.root / "var").exists()
+
+
+@pytest.mark.parametrize("path", ["etc", "etc/dnf", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/.rpm.lock"])
+def test_a_link_that_leads_to_this_machine_is_an_error(host, path):
+    below = tree({path: Entry(SYMLINK, 0o777, target="/etc/away")})
+    with pytest.raises(InputError, match=f"/{path}: is a link"):
+        host.dnf().prepare(below, Request("app", ("app",), (), 0))
 
 
 # ---- what can not be made

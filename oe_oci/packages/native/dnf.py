@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from ...accounts import read_names
 from ...content import Literal
-from ...errors import ToolError
+from ...errors import InputError, ToolError
 from ...run import run, run_logged
-from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, encode, resolve
+from ...tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, encode, join, parent, resolve, shown
 from ..rpm import database
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
@@ -127,9 +127,12 @@ class Dnf:
     # ---- the tree
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
-        self._database = database.folder(tree)
+        # rpm opens its database, and dnf looks for its modules, before the root is changed.
+        self._database = resolve(tree, database.folder(tree), follow=True).path
+        _check_links(tree, self._database)
         upper = Overlay(tree)
-        if upper.entry(_NULL) is None:
+        folder = upper.entry(parent(_NULL))
+        if upper.entry(_NULL) is None and (folder is None or folder.kind == DIRECTORY):
             null = Entry(FILE, 0o666, mtime=request.epoch, content=Literal(b""))
             upper.put(_NULL, null, request.epoch)
         return {**tree.entries, **upper.entries}
@@ -308,6 +311,19 @@ class Dnf:
                 "rpm changes its root, which is not allowed here",
                 hint=f"run unshare --map-root-user --map-auto oe-oci … without fakeroot, or {BUILTIN}",
             )
+
+
+def _check_links(tree: Tree, folder: str) -> None:
+    """See that no link of the image leads dnf or rpm to this machine's files.
+
+    Raises:
+        InputError: there is one.
+    """
+    passed = resolve(tree, _MADE[0], follow=True).passed
+    for path in (*passed, *(join(folder, name) for name in tree.names(folder))):
+        entry = tree.entry(path)
+        if entry is not None and entry.kind == SYMLINK:
+            raise InputError(f"{shown(path)}: is a link, which dnf would follow out of the image", hint=BUILTIN)
 
 
 def _find_program() -> str:
