@@ -114,12 +114,11 @@ class Dnf:
         if "$" in place.root:
             hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
             raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint=hint)
-        self._check_chroot()
         self.tool = {"name": "dnf", "version": self._version(self._program), "rpm": self._version("rpm")}
         if self.tool["version"].split(".")[0] != "4":
-            raise ToolError(
-                f"{self._program} is version {self.tool['version']}", hint=f"install dnf 4 beside it, or {BUILTIN}"
-            )
+            hint = f"install dnf 4 beside it, or {BUILTIN}"
+            raise ToolError(f"{self._program} is dnf {self.tool['version']}, and dnf 4 is needed", hint=hint)
+        self._check_chroot()
         self._places: list[tuple[int, str]] = []  # of the repositories, with the numbers of their feeds
         self._database = database.ROOTS[0]
         self._unknown: list[tuple[str, str, str]] = []  # whom rpm did not know in the last installation
