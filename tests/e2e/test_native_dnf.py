@@ -146,7 +146,7 @@ def test_what_can_not_be_had_is_refused_with_the_reason(host):
     [
         (script(POSTIN, 'error("no luck")'), "its %post scriptlet failed"),
         (script(PREIN, 'error("no luck")'), "its %prein scriptlet failed"),
-        (script(POSTIN, "exit 0", "/bin/sh"), "failed to exec scriptlet interpreter /bin/sh"),
+        (script(POSTIN, "exit 0", "/bin/sh"), "/bin/sh, which a scriptlet of it needs, can not be run"),
     ],
 )
 def test_a_scriptlet_that_fails_is_told_of(host, tags, reason):
@@ -375,6 +375,7 @@ def test_under_pseudo_it_is_the_same(cli):
     state = str(cli.kit.folder / "state")
     done = cli.build("pseudo", layers, before, PSEUDO_PREFIX="/usr", PSEUDO_LOCALSTATEDIR=state)
     assert digests(done) == image.digests()
+    assert image.tree[b"dev/null"].kind == "character device"
 
 
 @pytest.mark.parametrize(

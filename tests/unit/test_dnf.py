@@ -34,6 +34,11 @@ LUA = """\
 error: lua script failed: [string "%pretrans(app-1.0-1.noarch)"]:1: no luck
 @["error", "Error in PRETRANS scriptlet in rpm package app"]
 """
+SHELL = """\
+@["package", "app"]
+error: failed to exec scriptlet interpreter /bin/sh: No such file or directory
+warning: %post(app-1.0-1.noarch) scriptlet failed, exit status 127
+"""
 OWNER = """\
 @["package", "app"]
 error: failed to open /etc/passwd for id/name lookup: No such file or directory
@@ -58,7 +63,8 @@ warning: /etc/app.conf created as /etc/app.conf.rpmnew
     [
         (POST, "app", "its %post scriptlet failed: exit status 3"),
         (TRIGGER, "my-app", "its %transfiletriggerin scriptlet failed: signal 9"),
-        (LUA, "app", "its %pretrans scriptlet failed: 1: no luck"),
+        (LUA, "app", "its %pretrans scriptlet failed: line 1: no luck"),
+        (SHELL, "app", "/bin/sh, which a scriptlet of it needs, can not be run: No such file or directory"),
         (DEVICE, "dev", "/dev/null can not be made: mknod failed - Operation not permitted"),
         (OLDER, "app", "its POSTIN scriptlet failed"),
     ],
