@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .base import Base
     from .layer import LayerBlob, Seen
     from .memory import Memory
-    from .plan import Installs, PlannedLayer
+    from .packages.installation import Installer
+    from .plan import PlannedLayer
 
 _ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}
 
@@ -77,7 +78,7 @@ class _Writer:
         self._cache = open_cache(config, method.identity, memory.digests)
         os.makedirs(folder)
 
-    def write(self, planned: PlannedLayer, installer: Installs | None) -> LayerReport:
+    def write(self, planned: PlannedLayer, installer: Installer | None) -> LayerReport:
         spec, delta = planned.spec, planned.delta
         self._options.status(f"layer {spec.name}")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
@@ -93,7 +94,10 @@ class _Writer:
         if self._cache is None:
             blob, verdict = write(), None
         else:
-            blob, verdict = self._cache.fetch(self._cache.subject(planned, found), self._folder, write)
+            subject = self._cache.subject(planned, found)
+            blob, verdict = self._cache.fetch(subject, self._folder, write)
+            if installer is not None and planned.packages is not None:
+                installer.keep(delta, subject.shape.digest, verdict.key)
         return report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
 
 

@@ -149,7 +149,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="feeds",
-        help="a folder of .deb or .ipk packages; may be repeated, the first one wins (DEPLOY_DIR_DEB, DEPLOY_DIR_IPK)",
+        help="a folder of packages, .deb, .ipk or .rpm; may be repeated, the first wins (DEPLOY_DIR_DEB, _IPK, _RPM)",
     )
     parser.add_argument("--deploy-dir", metavar="DIR", help="where outputs go (IMGDEPLOYDIR; default: ./deploy)")
     parser.add_argument(

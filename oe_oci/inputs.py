@@ -12,19 +12,9 @@ import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .errors import ConfigError, Fault
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
-from .packages.installer import Installer, policy_of
-from .packages.native.apt import Apt
-from .packages.native.catalog import DebianCatalog
-from .packages.native.dnf import Dnf
-from .packages.native.installer import NativeInstaller
-from .packages.native.manager import Place
-from .packages.native.opkg import Opkg, plainly
-from .packages.native.root import WorkRoot, check_rights
-from .packages.native.rpmcatalog import RpmCatalog
-from .packages.package import IPK
+from .packages.installer import Installer as DebianInstaller
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -36,15 +26,9 @@ if TYPE_CHECKING:
     from .config import Config
     from .memory import Memory
     from .packages.contents import Contents
-    from .packages.native.catalog import Catalog
-    from .packages.native.manager import Manager
+    from .packages.installation import Installer
     from .packages.package import Package
-    from .packages.rpm import feed as rpm
-    from .plan import Installs
     from .tree import Tree
-
-# What gives a user who is not root the rights that rpm needs.
-_MAPPED = "unshare --map-root-user --map-auto"
 
 
 class Options(NamedTuple):
@@ -91,13 +75,17 @@ def open_inputs(
         installer = None
         if needs_packages(config):
             options.status("feeds")
-            installer = _installer(config, options, memory, base.tree, stage, stack)
+            scratch = stage or stack.enter_context(_scratch())
+            installer = stack.enter_context(_open_installer(config, options, memory, base.tree, scratch))
         yield base, Inputs(base.tree, rootfs, installer, memory.digests)
 
 
-def _installer(
-    config: Config, options: Options, memory: Memory, base: Tree, stage: str | None, stack: contextlib.ExitStack
-) -> Installs:
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True)
+
+
+@contextlib.contextmanager
+def _open_installer(config: Config, options: Options, memory: Memory, base: Tree, scratch: str) -> Iterator[Installer]:
     settings = config.packages
     feeds = open_feeds(
         settings.feeds,
@@ -107,40 +95,24 @@ def _installer(
         remember=Remembered(memory.indexes, memory.digests),
         limit=options.limit,
     )
-    payloads = stack.enter_context(Payloads(stage, notes=memory.notes))
-    reader = PackageReader(payloads, memory, options.jobs, options.limit)
+    with Payloads(scratch, notes=memory.notes) as payloads:
+        reader = PackageReader(payloads, memory, options.jobs, options.limit)
 
-    def read(packages: Sequence[Package]) -> list[Contents]:
-        options.status(f"{len(packages)} packages")
-        for package in packages:
-            feeds.check_present(package)
-        return reader.read(packages)
+        def read(packages: Sequence[Package]) -> list[Contents]:
+            options.status(f"{len(packages)} packages")
+            for package in packages:
+                feeds.check_present(package)
+            return reader.read(packages)
 
-    if settings.manager == "builtin":
-        if not isinstance(feeds, Feeds):
-            hint = "give a feed of deb or ipk packages"
-            raise ConfigError([Fault("IMAGE_PKGTYPE", "packages of rpm feeds are not installed yet", hint)])
-        return Installer(config, feeds, base, read, reader.hold)
-    rights = ("opkg" if feeds.kind == IPK else "apt", "fakeroot") if isinstance(feeds, Feeds) else ("dnf", _MAPPED)
-    check_rights(*rights)
-    folder = stage or stack.enter_context(tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True))
-    root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, options.jobs))
-    place = stack.enter_context(plainly(Place(root.path, root.scratch)))
-    catalog, manager = _manager(config, memory, feeds, place)
-    return NativeInstaller(config, base, catalog, manager, root, read)
+        if settings.manager == "native":
+            from .packages.native.choose import open_workshop  # noqa: PLC0415 - few builds need them
+            from .packages.native.installer import NativeInstaller  # noqa: PLC0415
 
+            with open_workshop(config, feeds, memory, scratch, options.jobs) as workshop:
+                yield NativeInstaller(config, base, workshop, read)
+        elif isinstance(feeds, Feeds):
+            yield DebianInstaller(config, feeds, base, read, reader.hold)
+        else:
+            from .packages.rpm.installer import RpmInstaller  # noqa: PLC0415 - most images have no rpm packages
 
-def _manager(config: Config, memory: Memory, feeds: Feeds | rpm.Feeds, place: Place) -> tuple[Catalog, Manager]:
-    """The package manager of the feeds' format, and what it may take."""
-    policy = policy_of(config.packages, feeds.kind)
-    if not isinstance(feeds, Feeds):
-        return RpmCatalog(feeds, policy), Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
-    catalog = DebianCatalog(feeds, policy)
-    if feeds.kind == IPK:
-        return catalog, Opkg(place, catalog)
-    return catalog, Apt(place, catalog, lambda package: _digest(package, memory))
-
-
-def _digest(package: Package, memory: Memory) -> str:
-    """The SHA-256 of a package's file."""
-    return package.digest or memory.digests(memory.digests.file(package.path)).hex()
+            yield RpmInstaller(config, feeds, base, read, reader.hold)

@@ -7,7 +7,7 @@ Must not know tar, blobs or OCI documents.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from .accounts import Owners, add_accounts
 from .config import Config, DatabaseLayer, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
@@ -26,30 +26,11 @@ from .populate import (
 from .tree import DIRECTORY, Entry, Source, Tree, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from .content import Content
     from .digests import Digests
-    from .packages.installer import Installation, LayerPackages
-
-
-class Installs(Protocol):
-    """What installs the packages of layer after layer; each is to be written before the next is asked for."""
-
-    def missing(self, layer: PackagesLayer) -> list[Fault]:
-        """What of a layer's names no package has."""
-
-    def notice(self, tree: Tree, changed: Iterable[str]) -> None:
-        """Take note of a layer of another kind that changed paths of the tree: it may have brought packages too."""
-
-    def install(self, layer: PackagesLayer, tree: Tree) -> Installation:
-        """The packages a layer names, and all they need, on top of `tree`."""
-
-    def hold(self) -> None:
-        """Have the files of the layer installed last at hand; to be called before that is written."""
-
-    def database(self, tree: Tree) -> Wanted:
-        """The database as it stands after all layers, for a layer of its own."""
+    from .packages.installation import Installer, LayerPackages
 
 
 class PlannedLayer(NamedTuple):
@@ -72,7 +53,7 @@ class Inputs(NamedTuple):
 
     base: Tree
     rootfs: Source | None
-    installer: Installs | None
+    installer: Installer | None
     digests: Digests
 
 

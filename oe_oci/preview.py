@@ -24,7 +24,7 @@ from .tree import shown
 if TYPE_CHECKING:
     from .cache import LayerCache, Verdict
     from .oci.spec import Digest
-    from .packages.installer import LayerPackages
+    from .packages.installation import LayerPackages
     from .plan import PlannedLayer
 
 

@@ -11,7 +11,7 @@ from .tables import size, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .packages.installer import InstalledPackage, LayerPackages
+    from .packages.installation import InstalledPackage, LayerPackages
     from .preview import LayerPreview, Preview
     from .report import BuildReport, LayerReport
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .cache import Verdict
     from .config import Names
     from .oci.spec import Descriptor, Digest, Platform
-    from .packages.installer import LayerPackages
+    from .packages.installation import LayerPackages
 
 
 class LayerReport(NamedTuple):

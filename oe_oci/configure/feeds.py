@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Callable
 from ..architectures import debian
 from ..config import DatabaseLayer, PackageSettings, PackagesLayer
 from .grammar import PACKAGE, PACKAGE_HINT
-from .settings import one_of, quoted, wrong
+from .settings import one_of, quoted, use, wrong
 
 if TYPE_CHECKING:
     from ..config import LayerSpec
     from ..oci.spec import Platform
     from .settings import Settings
 
-_FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "deb": "DEPLOY_DIR_DEB"}
+_FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
 _MANAGERS = ("auto", "native", "builtin")
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -30,13 +30,17 @@ def read_packages(
     Feeds and their format matter only where a layer is made of packages: BitBake sets them in every recipe.
     """
     takers = [layer.name for layer in layers if isinstance(layer, PackagesLayer)]
-    kind = settings.parsed("IMAGE_PKGTYPE", lambda text: _kind(text, takers), None)
+    kind = settings.parsed("IMAGE_PKGTYPE", lambda text: one_of(text, tuple(sorted(_FOLDERS))), None)
     if takers and not feeds:
         folders = _read_folders(settings, kind)
         _check_folders(settings, folders, kind, takers)
         feeds = tuple(folders.values())
         kind = next(iter(folders), kind)
     archs = _words(settings, "PACKAGE_ARCHS", _arch)
+    database = settings.choice("OCI_PACKAGE_DATABASE", _DATABASES)
+    if takers and kind == "rpm" and database == "status.d":
+        message = "'status.d' has a file for each package, and rpm has one database of all"
+        settings.fault("OCI_PACKAGE_DATABASE", message, use(tuple(word for word in _DATABASES if word != database)))
     return PackageSettings(
         kind=kind,
         feeds=feeds,
@@ -45,7 +49,7 @@ def read_packages(
         recommends=not settings.switch("NO_RECOMMENDATIONS"),
         bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
-        database=settings.choice("OCI_PACKAGE_DATABASE", _DATABASES),
+        database=database,
         manager=_manager(settings, takers),
     )
 
@@ -73,14 +77,6 @@ def _manager(settings: Settings, takers: list[str]) -> str:
     return "builtin" if manager == "auto" else manager
 
 
-def _kind(text: str, takers: list[str]) -> str | None:
-    if text != "rpm":
-        return one_of(text, ("deb", "ipk"))
-    if takers:
-        raise wrong("rpm feeds are not read yet", "write 'deb' or 'ipk', and give a feed of that format")
-    return None
-
-
 def _read_folders(settings: Settings, kind: str | None) -> dict[str, str]:
     """The feed folders that the variables name, by their format."""
     folders = {}
@@ -98,11 +94,13 @@ def _read_folders(settings: Settings, kind: str | None) -> dict[str, str]:
 
 def _check_folders(settings: Settings, folders: dict[str, str], kind: str | None, takers: list[str]) -> None:
     if len(folders) > 1 and not settings.text("IMAGE_PKGTYPE"):
-        message = f"is not set, and {' and '.join(_FOLDERS.values())} both are"
-        settings.fault("IMAGE_PKGTYPE", message, f"write {' or '.join(map(quoted, _FOLDERS))}")
+        *most, last = (_FOLDERS[word] for word in folders)
+        message = f"is not set, and {', '.join(most)} and {last} {'all' if len(most) > 1 else 'both'} are"
+        settings.fault("IMAGE_PKGTYPE", message, use(tuple(folders)))
     if not folders:
         which = f"layer{'s' if len(takers) > 1 else ''} {', '.join(map(quoted, takers))}"
-        hint = f"give --feed DIR, or set {_FOLDERS[kind] if kind else ' or '.join(_FOLDERS.values())}"
+        *most, last = _FOLDERS.values()
+        hint = f"give --feed DIR, or set {_FOLDERS[kind] if kind else ', '.join(most) + ' or ' + last}"
         settings.fault("OCI_LAYERS", f"{which}: packages come from a feed, and there is none", hint)
 
 

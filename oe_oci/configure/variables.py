@@ -236,8 +236,8 @@ TABLE = (
         "IMAGE_PKGTYPE",
         "packages",
         None,
-        f"The format of the feeds' packages. {_IN_THE_CLASS} `rpm` is an error where a layer is made of packages.",
-        "`deb` or `ipk`.",
+        f"The format of the feeds' packages. {_IN_THE_CLASS}",
+        "`deb`, `ipk` or `rpm`.",
         "that of the feeds",
     ),
     Variable(
@@ -254,6 +254,14 @@ TABLE = (
         "packages",
         None,
         f"The feed where `IMAGE_PKGTYPE` is `ipk`, or unset, and no `--feed` is given. {_IN_THE_CLASS}",
+        "The path of a folder, without blanks; a relative one is meant from `TOPDIR`.",
+        "`--feed`",
+    ),
+    Variable(
+        "DEPLOY_DIR_RPM",
+        "packages",
+        None,
+        f"The feed where `IMAGE_PKGTYPE` is `rpm`, or unset, and no `--feed` is given. {_IN_THE_CLASS}",
         "The path of a folder, without blanks; a relative one is meant from `TOPDIR`.",
         "`--feed`",
     ),
@@ -301,8 +309,8 @@ TABLE = (
         "keep",
         "What becomes of the database of installed packages. `keep`: each layer of packages holds it as it stands after"
         " that layer. `top`: it is in a layer of its own, `package-database`, the last one. `status.d`: each package is"
-        " a file of its own. `remove`: the layers have none; that of a base image stays as it is. But for `keep`, a"
-        " layer that changes nothing below it is the same blob whatever lies below.",
+        " a file of its own, which rpm has not. `remove`: the layers have none; that of a base image stays as it is."
+        " But for `keep`, a layer that changes nothing below it is the same blob whatever lies below.",
         "`keep`, `top`, `status.d` or `remove`.",
     ),
     Variable(

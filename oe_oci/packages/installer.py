@@ -7,8 +7,7 @@ Must not know blobs, caches or OCI documents.
 from __future__ import annotations
 
 from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable
 
 from ..accounts import Owners as AskedFor
 from ..accounts import read_names
@@ -19,17 +18,19 @@ from ..tree import DIRECTORY, SYMLINK, Entry, Overlay, Tree, ancestors, shown
 from ..tree import resolve as follow
 from . import dpkg, opkg
 from .alternatives import alternatives
-from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, enter, identity, md5_of
+from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
+from .foreign import DATABASES, check_format
+from .installation import TOP, Installation, is_same_directory, plain_parents, tell, with_database
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
 from .place import Below, Shipment, place
 from .resolve import missing_names, resolve
-from .world import Policy, World
+from .world import World, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ..config import Config, PackageSettings, PackagesLayer
+    from ..config import Config, PackagesLayer
     from ..errors import Fault
     from ..tree import Lookup
     from .alternatives import Alternative
@@ -38,72 +39,13 @@ if TYPE_CHECKING:
     from .feed import Feeds
     from .package import Package
     from .place import Placement
-    from .resolve import Resolution, Selected
+    from .resolve import Selected
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 Hold = Callable[["Sequence[Contents]"], None]
 
-TOP = "top"  # the value of OCI_PACKAGE_DATABASE for a layer of its own
-
-_DATABASES = ("var/lib/dpkg/", "var/lib/opkg/", "usr/lib/opkg/")
 # What dpkg and opkg would run when they install a package.
 _SCRIPTS = ("preinst", "config", "postinst")
-
-
-class InstalledPackage(NamedTuple):
-    """A package of a layer, for plan and report.
-
-    `size` is that of its file, `unpacked` that of the files in it, both in bytes. `asked_by` names the package that
-    needs it, empty where the layer does; `replaces` is the version it upgrades, else empty. `scripts` are those of its
-    scripts that did not run.
-    """
-
-    name: str
-    version: str
-    arch: str
-    digest: str
-    size: int
-    unpacked: int
-    asked_by: str
-    replaces: str
-    scripts: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = {
-            "name": self.name,
-            "version": self.version,
-            "architecture": self.arch,
-            "digest": f"sha256:{self.digest}",
-            "size": self.size,
-            "unpackedSize": self.unpacked,
-        }
-        if self.asked_by:
-            value["askedBy"] = self.asked_by
-        if self.replaces:
-            value["upgrades"] = self.replaces
-        return {**value, "scriptsNotRun": list(self.scripts)} if self.scripts else value
-
-
-class LayerPackages(NamedTuple):
-    """The packages a layer brings, in the order of installation, and those it names that lie below it already.
-
-    `tool` is what installed them: its name, and the versions of its programs.
-    """
-
-    new: tuple[InstalledPackage, ...]
-    below: tuple[str, ...]
-    tool: Mapping[str, str] = MappingProxyType({"name": "builtin"})
-
-    def to_json(self) -> dict[str, Any]:
-        return {"packages": [package.to_json() for package in self.new], "below": list(self.below)}
-
-
-class Installation(NamedTuple):
-    """What a layer of packages wants; `asked` are the owners that packages call by name."""
-
-    wanted: Wanted
-    asked: AskedFor
-    packages: LayerPackages
 
 
 class Installer:
@@ -140,10 +82,10 @@ class Installer:
         Raises:
             InputError: it has a database of the other format, or a damaged one.
         """
-        if not any(path.startswith(_DATABASES) for path in changed):
+        changed, tree = list(changed), Tree(tree.entries)
+        check_format(tree, self._feeds.kind, "a layer below", changed)
+        if not any(path.startswith(DATABASES[self._feeds.kind]) for path in changed):
             return
-        tree = Tree(tree.entries)
-        check_format(tree, self._feeds.kind, "a layer below")
         if self._feeds.kind == DEB:
             self._diversions = dpkg.read_diversions(tree)
         known = {(*identity(one), one.version): one for one in self._installed}
@@ -178,7 +120,8 @@ class Installer:
             wanted = self._with_database(tree, wanted, added, replaced)
         if self._config.packages.database != KEEP:
             wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
-        return Installation(wanted, asked, _facts(resolution, self._held))
+        scripts = [tuple(name for name in _SCRIPTS if name in contents.control) for contents in self._held]
+        return Installation(wanted, asked, tell(resolution, self._held, scripts))
 
     def hold(self) -> None:
         """Have the payloads of the layer installed last at hand; to be called before that is written.
@@ -188,6 +131,9 @@ class Installer:
             ToolError: one can not be read, or the disk is full.
         """
         self._hold(self._held)
+
+    def keep(self, delta: Delta, shape: str, key: str) -> None:
+        """What packages hold is known to later builds by the packages themselves."""
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
@@ -272,7 +218,7 @@ class Installer:
             if (uid, gid) != (entry.uid, entry.gid):
                 entries[path] = entry = entry._replace(uid=uid, gid=gid)
             below = tree.entry(path) if entry.kind == DIRECTORY else None
-            if below is not None and below.kind == DIRECTORY and not agree(below, entry):
+            if below is not None and below.kind == DIRECTORY and not is_same_directory(below, entry):
                 del entries[path]  # a directory that is there keeps its facts
         return entries, AskedFor(users, groups)
 
@@ -306,38 +252,7 @@ class Installer:
         apply(whole, Delta(wanted.entries, wanted.removed, 0))
         mode = PER_PACKAGE if self._config.packages.database == PER_PACKAGE else KEEP
         step = Step(self._installed, added, replaced, self._architectures(), self._epoch)
-        written = self._database.write(whole, step, mode)
-        upper = Overlay(tree, dict(wanted.entries), wanted.removed)
-        enter(upper, written, self._epoch)
-        removed = upper.removed.union(written.removed).difference(upper.entries)
-        return Wanted(upper.entries, tuple(sorted(removed)))
-
-
-def policy_of(settings: PackageSettings, kind: str) -> Policy:
-    """What decides which packages are chosen, beside the packages."""
-    return Policy(
-        kind,
-        settings.native,
-        settings.recommends,
-        frozenset(settings.bad_recommendations),
-        frozenset(settings.exclude),
-    )
-
-
-def check_format(tree: Tree, kind: str, where: str) -> None:
-    """See that a tree has no packages in the database of the other format.
-
-    Raises:
-        InputError: it has.
-    """
-    other = opkg if kind == DEB else dpkg
-    number = sum(one.whole for one in other.read(tree))
-    if number:
-        name = "opkg" if kind == DEB else "dpkg"
-        raise InputError(
-            f"{where} has {number} packages in the database of {name}, and the feeds hold {kind} packages",
-            hint="neither knows the other's files; take feeds of its format, or packages of one format alone",
-        )
+        return with_database(tree, wanted, self._database.write(whole, step, mode), self._epoch)
 
 
 def _added(selected: Selected, contents: Contents, paths: Sequence[str], former: Installed | None) -> Added:
@@ -369,37 +284,8 @@ def _without_bytes(added: Added) -> Added:
     return added._replace(md5=sums.get)
 
 
-def agree(one: Entry, other: Entry) -> bool:
-    """Whether two directories have the same facts; times do not count."""
-    return one._replace(mtime=0) == other._replace(mtime=0)
-
-
-def plain_parents(tree: Tree, wanted: Wanted, epoch: int) -> dict[str, Entry]:
-    """The directories that changes lie in where they are as made ones: then it is the same whether they lie below."""
-    made = Entry(DIRECTORY, 0o755, mtime=epoch)
-    parents = {up for path in (*wanted.entries, *wanted.removed) for up in ancestors(path)}
-    found = ((path, tree.entry(path)) for path in parents)
-    return {path: made for path, below in found if below is not None and agree(below, made)}
-
-
 def _check_way(tree: Lookup, link: str, place: str) -> None:
     for up in ancestors(place):
         entry = tree.entry(up)
         if entry is not None and entry.kind != DIRECTORY:
             raise InputError(f"{shown(link)}: is an alternative, but {shown(up)} is a {entry.kind}")
-
-
-def _facts(resolution: Resolution, held: Sequence[Contents]) -> LayerPackages:
-    new = tuple(
-        InstalledPackage(
-            *one.package[:3],
-            contents.digest,
-            contents.size,
-            sum(member.entry.size for member in contents.members if member.hardlink is None),
-            one.asked_by,
-            one.replaces.version if one.replaces else "",
-            tuple(name for name in _SCRIPTS if name in contents.control),
-        )
-        for one, contents in zip(resolution.selected, held)
-    )
-    return LayerPackages(new, tuple(one.shown for one in resolution.below))

@@ -93,28 +93,36 @@ def place(shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | N
     Raises:
         InputError: two packages ship the same file, or a file lies where something else is.
     """
-    placing = _Placing(shipments, below, kind, epoch)
+    placing = _Debian(shipments, below, kind, epoch)
     for number, shipment in enumerate(shipments):
         for member in shipment.contents.members:
             placing.add(number, member)
     return placing.placement()
 
 
-class _Placing:
-    def __init__(self, shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | None) -> None:
+class Placing:
+    """What placing has in common whatever the format: where a path lies, which directories are made on the way.
+
+    `tree` is what lies below, `occupied` gives every directory of it with something in it, `epoch` is as of `place`.
+    """
+
+    def __init__(
+        self,
+        shipments: Sequence[Shipment],
+        tree: Lookup,
+        occupied: Callable[[], Collection[str]],
+        epoch: int | None,
+    ) -> None:
         self._shipments = shipments
-        self._below = below
-        self._deb = kind == DEB
+        self._tree = tree
+        self._occupied = occupied
         self._epoch = epoch
         self._files: dict[str, Placed] = {}
         self._made: dict[str, Entry] = {}  # directories that no package ships
         self._parents: dict[str, tuple[str, int]] = {}  # where a path's directory lies, and who asked first
         self._filled: set[str] = set()  # directories that something was placed in
         self._owned: list[dict[str, str]] = [{} for _ in shipments]
-        self._owners: dict[str, list[_Rival]] = {}
-        self._taken: dict[tuple[int, str], Installed] = {}
         self._links = _links_with_content(shipments)
-        self._conffiles = [frozenset(shipment.contents.conffiles) for shipment in shipments]
 
     def entry(self, path: str) -> Entry | None:
         """What is at a path as far as packages are placed; a link that others ship files behind from the start."""
@@ -126,24 +134,22 @@ class _Placing:
 
     def _there(self, place: str) -> Entry | None:
         placed = self._files.get(place)
-        return placed.entry if placed is not None else self._made.get(place) or self._below.tree.entry(place)
-
-    def add(self, number: int, member: Member) -> None:
-        """Put one member where it lies."""
-        directory = member.entry.kind == DIRECTORY
-        path = member.path if directory else self._below.diverted(member.path, self._shipments[number].package.name)
-        place = join(self._parent(number, parent(path)), path.rpartition("/")[2])
-        place = path if place == path else place  # one text for both
-        owns = self._add_directory(number, member, place) if directory else self._add_file(number, member, place)
-        if owns:
-            self._owned[number][member.path] = place
-            self._owners.setdefault(place, []).append(_Rival(self._shipments[number].package, number, member.path))
+        return placed.entry if placed is not None else self._made.get(place) or self._tree.entry(place)
 
     def placement(self) -> Placement:
+        """All that was placed, once all packages are.
+
+        Raises:
+            InputError: a file would not be found at its path.
+        """
         self._check_parents()
         dated = {path: self._dated(placed.entry) for path, placed in self._files.items()}
-        taken = tuple((package, path) for (_, path), package in self._taken.items())
-        return Placement({**self._made, **dated}, self._files, tuple(self._owned), taken)
+        return Placement({**self._made, **dated}, self._files, tuple(self._owned), ())
+
+    def _place(self, number: int, path: str) -> str:
+        """Where a path lies, in a directory that is made where it is missing."""
+        place = join(self._parent(number, parent(path)), path.rpartition("/")[2])
+        return path if place == path else place  # one text for both
 
     def _check_parents(self) -> None:
         """See that files are found at their paths: links may have come or gone after they were placed."""
@@ -155,6 +161,66 @@ class _Placing:
     def _dated(self, entry: Entry) -> Entry:
         latest = entry.mtime if self._epoch is None else min(entry.mtime, self._epoch)
         return entry._replace(mtime=max(0, latest))
+
+    def _put(self, number: int, member: Member, place: str) -> None:
+        there = self._there(place)
+        filled = place in self._made or place in self._filled
+        if there is not None and there.kind == DIRECTORY and (filled or place in self._occupied()):
+            self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
+        self._files[place] = Placed(member.entry, member, number)
+
+    def _parent(self, number: int, path: str) -> str:
+        """The real directory behind a path; made where it is missing."""
+        if path not in self._parents:
+            found = resolve(self, path, follow=True)
+            if found.entry is None:
+                self._make(found.path, number)
+            elif found.entry.kind != DIRECTORY:
+                self._clash(number, path, f"is no directory: {self._holder(found.path)} has a {found.entry.kind} there")
+            self._parents[path] = found.path, number
+            self._filled.update((found.path, *ancestors(found.path)))
+        return self._parents[path][0]
+
+    def _make(self, path: str, number: int) -> None:
+        for up in (path, *ancestors(path)):
+            entry = self.entry(up)
+            if entry is None:
+                self._made[up] = Entry(DIRECTORY, 0o755, mtime=self._epoch or 0)
+            elif entry.kind != DIRECTORY:
+                self._clash(number, path, f"lies below {shown(up)}, which is a {entry.kind}")
+
+    def _holder(self, path: str) -> str:
+        placed = self._files.get(path)
+        return self._shipments[placed.number].package.shown if placed else "what lies below"
+
+    def _clash(self, number: int, path: str, message: str) -> NoReturn:
+        raise InputError(f"{self._shipments[number].package.shown}: {shown(path)} {message}")
+
+
+class _Debian(Placing):
+    """As dpkg and opkg do it."""
+
+    def __init__(self, shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | None) -> None:
+        super().__init__(shipments, below.tree, below.occupied, epoch)
+        self._below = below
+        self._deb = kind == DEB
+        self._owners: dict[str, list[_Rival]] = {}
+        self._taken: dict[tuple[int, str], Installed] = {}
+        self._conffiles = [frozenset(shipment.contents.conffiles) for shipment in shipments]
+
+    def add(self, number: int, member: Member) -> None:
+        """Put one member where it lies."""
+        directory = member.entry.kind == DIRECTORY
+        path = member.path if directory else self._below.diverted(member.path, self._shipments[number].package.name)
+        place = self._place(number, path)
+        owns = self._add_directory(number, member, place) if directory else self._add_file(number, member, place)
+        if owns:
+            self._owned[number][member.path] = place
+            self._owners.setdefault(place, []).append(_Rival(self._shipments[number].package, number, member.path))
+
+    def placement(self) -> Placement:
+        taken = tuple((package, path) for (_, path), package in self._taken.items())
+        return super().placement()._replace(taken=taken)
 
     def _add_directory(self, number: int, member: Member, place: str) -> bool:
         """Whether the package owns the directory then."""
@@ -184,33 +250,6 @@ class _Placing:
             else:
                 self._put(number, member, place)
         return outcome != _LOSES
-
-    def _put(self, number: int, member: Member, place: str) -> None:
-        there = self._there(place)
-        filled = place in self._made or place in self._filled
-        if there is not None and there.kind == DIRECTORY and (filled or place in self._below.occupied()):
-            self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
-        self._files[place] = Placed(member.entry, member, number)
-
-    def _parent(self, number: int, path: str) -> str:
-        """The real directory behind a path; made where it is missing."""
-        if path not in self._parents:
-            found = resolve(self, path, follow=True)
-            if found.entry is None:
-                self._make(found.path, number)
-            elif found.entry.kind != DIRECTORY:
-                self._clash(number, path, f"is no directory: {self._holder(found.path)} has a {found.entry.kind} there")
-            self._parents[path] = found.path, number
-            self._filled.update((found.path, *ancestors(found.path)))
-        return self._parents[path][0]
-
-    def _make(self, path: str, number: int) -> None:
-        for up in (path, *ancestors(path)):
-            entry = self.entry(up)
-            if entry is None:
-                self._made[up] = Entry(DIRECTORY, 0o755, mtime=self._epoch or 0)
-            elif entry.kind != DIRECTORY:
-                self._clash(number, path, f"lies below {shown(up)}, which is a {entry.kind}")
 
     def _contest(self, number: int, member: Member, place: str) -> int:
         """Which of a member and what is at its place stays there, and whether both packages own that."""
@@ -285,13 +324,6 @@ class _Placing:
             self._put(number, member, place)
         elif new not in known:
             self._put(number, member, place + (".dpkg-dist" if self._deb else "-opkg"))
-
-    def _holder(self, path: str) -> str:
-        placed = self._files.get(path)
-        return self._shipments[placed.number].package.shown if placed else "what lies below"
-
-    def _clash(self, number: int, path: str, message: str) -> NoReturn:
-        raise InputError(f"{self._shipments[number].package.shown}: {shown(path)} {message}")
 
 
 def _links_with_content(shipments: Iterable[Shipment]) -> dict[str, Entry]:

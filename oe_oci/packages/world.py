@@ -17,6 +17,8 @@ from .version import compare
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from ..config import PackageSettings
+
 Candidate = Union[Package, Installed]
 
 _INDEPENDENT = frozenset(("all", "noarch", "any"))
@@ -80,6 +82,17 @@ class Policy(NamedTuple):
     recommends: bool = True
     bad_recommendations: Collection[str] = frozenset()
     exclude: Collection[str] = frozenset()
+
+
+def policy_of(settings: PackageSettings, kind: str) -> Policy:
+    """What decides which packages of a kind are chosen, beside the packages."""
+    return Policy(
+        kind,
+        settings.native,
+        settings.recommends,
+        frozenset(settings.bad_recommendations),
+        frozenset(settings.exclude),
+    )
 
 
 class Need(NamedTuple):

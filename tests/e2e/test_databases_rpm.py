@@ -98,6 +98,7 @@ SPECS = {
     "alpha-new": spec("alpha", "1.3~rc1", ALPHA.replace("Epoch: 2", "Epoch: 3"), MADE, FILES, SCRIPTS),
     "beta": spec("beta", tags="Provides: gamma\nProvides: é\n"),
     "filesystem": spec("filesystem", made="mkdir -p %{buildroot}/usr", files="%dir /\n%dir /usr\n"),
+    "killer": spec("killer", more="%post -p <lua>\nposix.kill(posix.getprocessid('pid'), 9)\n"),
     "gamma": spec("gamma", made="mkdir %{buildroot}/srv; touch %{buildroot}/srv/g", files="/srv/g\n"),
 }
 
@@ -287,6 +288,17 @@ def test_rpm_goes_on_with_it(root, rpms, tmp_path):
     write(here, found.values())
     assert rpm(here, "-qf", "/srv/g", "/etc/alpha/a.conf") == "gamma-1-3.noarch\nalpha-1.3~rc1-3.noarch\n"
     assert not (here / f"{PATH}-wal").exists()
+
+
+def test_a_log_that_a_killed_rpm_left_is_taken_in(root, rpms):
+    install(root, rpms["beta"])
+    rpm(root, "-i", rpms["killer"], status=-9)
+    assert (root / f"{PATH}-wal").stat().st_size
+    found = {one.name for one in database.read(tree(root))}
+    assert found == {"beta", "killer"}
+    copy = root.parent / "copy"
+    shutil.copytree(root, copy)
+    assert set(rpm(copy, "-qa", "--qf", "%{name}\n").split()) == found
 
 
 def test_an_upgrade_is_written(root, rpms, tmp_path):

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+import shutil
 import stat
 import time
 
@@ -22,6 +24,14 @@ MORE = Source("more", "1.0-1", [file("/usr/bin/more", b"more\n")], depends=["lib
 
 @pytest.fixture(params=MANAGERS)
 def kit(request, folder) -> Kit:
+    tools.need_root()
+    tools.need(*MANAGERS[request.param].programs)
+    return Kit(MANAGERS[request.param], folder)
+
+
+@pytest.fixture(params=[name for name, manager in MANAGERS.items() if manager.programs])
+def native(request, folder) -> Kit:
+    """Those alone that are programs."""
     tools.need_root()
     tools.need(*MANAGERS[request.param].programs)
     return Kit(MANAGERS[request.param], folder)
@@ -332,6 +342,75 @@ def test_the_second_build_is_from_the_cache(kit):
     assert again.digests() == one.digests()
 
 
+def only_told(kit: Kit) -> dict[str, str | None]:
+    """An environment in which the manager's programs tell their versions, and do nothing else."""
+    place = kit.folder / "programs"
+    place.mkdir(exist_ok=True)
+    for name in kit.manager.programs:
+        found = shutil.which(name)
+        text = f'#!/bin/sh\ncase "$*" in *--version|--print-architecture) exec {found} "$@";; esac\nexit 77\n'
+        (place / name).write_text(text, encoding="utf-8")
+        (place / name).chmod(0o755)
+    return tools.environment(PATH=f"{place}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("database", ["keep", "remove", "top"])
+def test_nothing_runs_where_nothing_changed(native, database):
+    feed = native.feed("feed", LIB, APP, MORE)
+    layers = "low:packages:app high:packages:more"
+    lines = [f'OCI_PACKAGE_DATABASE = "{database}"']
+    one = native.build("one", layers, feed, lines=lines)
+    again = native.build("two", layers, feed, lines=lines, env=only_told(native))
+    assert again.digests() == one.digests()
+    packages = [[layer.get("packages") for layer in image.report["layers"]] for image in (one, again)]
+    assert packages[0] == packages[1]
+    third = native.build("three", layers, feed, lines=[*lines, 'OCI_LAYER_COMPRESSION = "none"'], env=only_told(native))
+    assert third.tree == one.tree
+    assert [layer["diffId"] for layer in third.report["layers"]] == [layer["diffId"] for layer in one.report["layers"]]
+
+
+def test_what_is_recalled_is_what_the_layer_above_is_installed_on(native):
+    feed = native.feed("feed", LIB, APP, MORE)
+    native.build("one", "low:packages:app", feed)
+    again = native.build("two", "low:packages:app high:packages:more", feed)
+    cold = native.build("three", "low:packages:app high:packages:more", feed, lines=['OCI_LAYER_CACHE = "0"'])
+    assert again.digests() == cold.digests()
+
+
+@pytest.mark.parametrize("damage", ["removed", "changed"])
+def test_what_was_kept_and_is_damaged_is_installed_again(native, damage):
+    feed = native.feed("feed", LIB, APP)
+    one = native.build("one", "app:packages:app", feed)
+    for blob in (native.folder / "cache/blobs/sha256").iterdir():
+        if damage == "removed":
+            blob.unlink()
+        else:
+            data = blob.read_bytes()
+            blob.unlink()  # the image's blob can be the same file
+            blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert native.build("two", "app:packages:app", feed).digests() == one.digests()
+
+
+def test_another_version_of_the_tool_installs_again(native):
+    feed = native.feed("feed", LIB, APP)
+    native.build("one", "app:packages:app", feed)
+    env = only_told(native)
+    name = native.manager.programs[0]
+    program = native.folder / "programs" / name
+    text = program.read_text(encoding="utf-8").replace("exec ", "").replace(";;", "| sed 's/[0-9]/9/'; exit;;")
+    program.write_text(text, encoding="utf-8")
+    assert "9" in tools.run(program, "--version").stdout
+    done = native.run("build", "two", "app:packages:app", feed, env=env, status=None)
+    assert "finds no way to install app" in done.stderr
+
+
+def test_a_change_of_the_feed_is_seen(native):
+    native.build("one", "low:packages:app", native.feed("feed", LIB, APP))
+    changed = native.feed("changed", LIB, dataclasses.replace(APP, files=[*APP.files, file("/usr/share/new", b"new")]))
+    again = native.build("two", "low:packages:app", changed)
+    assert again.text("usr/share/new") == "new"
+
+
 def test_a_plan_says_the_same_and_writes_nothing(kit):
     feed = kit.feed("feed", LIB, APP, MORE)
     layers = "low:packages:app high:packages:more"
@@ -343,6 +422,14 @@ def test_a_plan_says_the_same_and_writes_nothing(kit):
     for planned, built in zip(plan["layers"], report["layers"]):
         assert planned["packages"] == built["packages"]
         assert planned["changed"] == built["changed"]
+
+
+def test_people_are_told_what_installed(kit):
+    feed = kit.feed("feed", LIB, APP)
+    kit.build("one", "app:packages:app", feed)
+    place = kit.folder / "one"
+    said = tools.oe_oci("build", place / "app.conf", "--deploy-dir", place / "deploy", "--feed", feed).stdout
+    assert (f"package manager: {kit.manager.tool} version " in said) == (kit.manager.value == "native")
 
 
 def test_nothing_is_left_beside_the_outputs(kit):

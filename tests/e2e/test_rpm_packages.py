@@ -14,6 +14,7 @@ import pytest
 from support import packages, rpms, tools
 from support.kept import Kept, content
 
+from oe_oci.packages.rpm import capabilities
 from oe_oci.packages.rpm.archive import read_head, read_package, scripts_of
 from oe_oci.packages.rpm.files import files_of
 from oe_oci.tree import CHAR, DIRECTORY, FIFO, FILE, SYMLINK
@@ -247,6 +248,33 @@ def test_a_source_package_is_refused(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cap_net_raw=ep",
+        "= cap_net_raw+ep",
+        "cap_net_admin,cap_net_raw+p",
+        "cap_net_admin=ep cap_net_raw+eip",
+        "=ep",
+        "all=p",
+        "=p cap_chown-p",
+        "cap_chown=p cap_chown=i",
+        "cap_chown=ip-p",
+        "cap_chown=ip+e-i",
+        "41,cap_chown=p",
+        "cap_chown=e",
+        "=",
+    ],
+)
+def test_capabilities_are_set_as_setcap_sets_them(tmp_path, text):
+    tools.need("setcap")
+    tools.need_root()
+    path = tmp_path / "file"
+    path.touch()
+    tools.run("setcap", text, path)
+    assert capabilities.attribute(text, "file") == os.getxattr(path, capabilities.XATTR)
+
+
 # ---- packages that the tests make
 
 
@@ -281,16 +309,19 @@ def test_rpm_takes_what_the_tests_make(tmp_path, compression, large):
 
 # ---- memory
 
-# Reads a package and says how much memory it took at most, in KiB, and what it held; the payload goes nowhere.
+# Reads a package and says how much memory it took at most, in KiB, and what it held; the payload goes nowhere. What
+# getrusage tells is not of this process alone, but also of the one that started it.
 _MEASURED = """\
-import resource, sys
+import re, sys
+from oe_oci.packages.rpm import capabilities
 from oe_oci.packages.rpm.archive import read_package
 class Nowhere:
     notes = None
     def write(self, piece): pass
     def release(self): pass
 found = read_package(sys.argv[1], "shop", Nowhere(), limit=8 << 30)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum(each.entry.size for each in found.members))
+peak = re.search("VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]
+print(peak, sum(each.entry.size for each in found.members))
 """
 
 

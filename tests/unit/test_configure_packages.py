@@ -38,7 +38,7 @@ class TestFeeds:
     def test_a_format_is_kept_for_feeds_of_the_command_line(self) -> None:
         assert packages("/one", IMAGE_PKGTYPE="deb").kind == "deb"
 
-    @pytest.mark.parametrize("kind", ["ipk", "deb"])
+    @pytest.mark.parametrize("kind", ["ipk", "rpm", "deb"])
     def test_a_variable_tells_the_format(self, kind: str) -> None:
         found = packages(**{f"DEPLOY_DIR_{kind.upper()}": f"deploy/{kind}"})
         assert (found.feeds, found.kind) == ((f"/project/deploy/{kind}",), kind)
@@ -65,9 +65,11 @@ class TestFeeds:
         assert "'${DEPLOY}' is not set" in text
         assert "there is none" not in text
 
-    def test_without_layers_of_packages_formats_and_feeds_do_not_matter(self) -> None:
-        for written in ({"IMAGE_PKGTYPE": "rpm"}, {"DEPLOY_DIR_IPK": "/ipk", "DEPLOY_DIR_DEB": "/deb"}):
-            assert packages(OCI_LAYERS="a:host:f:/f", **written) == PACKAGES
+    def test_without_layers_of_packages_feeds_do_not_matter(self) -> None:
+        written = {"DEPLOY_DIR_IPK": "/ipk", "DEPLOY_DIR_RPM": "/rpm", "DEPLOY_DIR_DEB": "/deb"}
+        assert packages(OCI_LAYERS="a:host:f:/f", **written) == PACKAGES
+        rpm = {"IMAGE_PKGTYPE": "rpm", "OCI_PACKAGE_DATABASE": "status.d"}
+        assert packages(OCI_LAYERS="a:host:f:/f", **rpm).feeds == ()
 
 
 def test_lists_of_packages() -> None:
@@ -108,6 +110,17 @@ def test_every_architecture_has_a_word_of_debians() -> None:
         *("i386", "amd64", "armhf", "arm64", "loong64", "mips", "mips64", "mips64el", "mipsel"),
         *("ppc64", "ppc64el", "riscv64", "s390x"),
     }
+
+
+class TestManager:
+    @pytest.mark.parametrize(("word", "manager"), [("", "builtin"), ("auto", "builtin"), ("native", "native")])
+    def test_who_installs(self, word: str, manager: str) -> None:
+        assert made("/feed", **({"OCI_PACKAGE_MANAGER": word} if word else {})).packages.manager == manager
+
+    def test_a_form_of_the_database_matters_where_packages_are_installed(self) -> None:
+        """BitBake may set both for all recipes."""
+        settings = {"OCI_PACKAGE_MANAGER": "native", "OCI_PACKAGE_DATABASE": "status.d"}
+        assert made(OCI_LAYERS="all:directories:/", IMAGE_ROOTFS="/rootfs", **settings).packages.manager == "native"
 
 
 class TestDatabase:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COMPRESSOR = {"name": "zlib-ng", "version": "2.3.3", "level": 6}
+APT = {"name": "apt", "version": "2.6.1", "dpkg": "1.21"}
 FACTS: dict[str, Any] = {"format": FORMAT, "compressor": COMPRESSOR, "packages": [], "settings": {}}
 OPENSSL = ["openssl", "amd64", "3.2.1-r0", "4f" * 32]
 CURL = ["curl", "amd64", "8.5-r0", "11" * 32]
@@ -31,6 +32,9 @@ CURL = ["curl", "amd64", "8.5-r0", "11" * 32]
         ({}, {"compressor": {**COMPRESSOR, "version": "2.4.0"}}, ["compressor zlib-ng: version 2.3.3→2.4.0"]),
         ({}, {"compressor": {**COMPRESSOR, "level": 9}}, ["compressor zlib-ng: level 6→9"]),
         ({}, {"compressor": {"name": "none"}}, ["compressor: library zlib-ng 2.3.3→none"]),
+        ({"manager": APT}, {"manager": {**APT, "dpkg": "1.22"}}, ["package manager apt: dpkg 1.21→1.22"]),
+        ({"manager": {"name": "builtin"}}, {"manager": APT}, ["package manager: tool builtin→apt 2.6.1"]),
+        ({}, {"manager": APT}, []),
         ({"packages": [OPENSSL]}, {"packages": [OPENSSL]}, []),
         (
             {"packages": [OPENSSL, CURL]},

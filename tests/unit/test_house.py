@@ -32,15 +32,17 @@ GROUPS = {
     "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
-    "what a layer holds": "memory transfer rootfs base delta populate accounts packages.database packages.dpkg "
-    "packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.lookups packages.rpm.sqlite packages.rpm.ndb "
-    "packages.rpm.entered packages.rpm.database packages.alternatives packages.place packages.owners "
-    "packages.installer packages.recall packages.native packages.native.volatile packages.native.manager "
-    "packages.native.root packages.native.links packages.native.catalog packages.native.rpmcatalog "
-    "packages.native.apt packages.native.opkg packages.native.dnfplugin packages.native.repository "
-    "packages.native.dnf packages.native.installer plan inputs",
+    "what a layer holds": "transfer locking store memory rootfs base delta populate accounts packages.database "
+    "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
+    "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
+    "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
+    "packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall packages.native "
+    "packages.native.volatile packages.native.manager packages.native.root packages.native.links "
+    "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
+    "packages.native.dnfplugin packages.native.rpmcatalog packages.native.repository packages.native.dnf "
+    "packages.native.installer packages.native.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
-    "the layer cache": "locking store survey upkeep audit differences cache",
+    "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "

@@ -14,6 +14,7 @@ from support.trees import file, with_parents
 
 from oe_oci.errors import ToolError
 from oe_oci.packages.feed import open_feeds
+from oe_oci.packages.native import manager
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.manager import Place, Planned, Refused, Request
 from oe_oci.packages.native.opkg import Opkg, coming, complaints, dated, failure, going, plainly, telling
@@ -143,7 +144,7 @@ FAKE = """\
 if [ "$1" = --version ]; then echo "opkg version 0.9.0+git (libsolv 0.7.23)"; exit; fi
 env >"{folder}/environment"; umask >>"{folder}/umask"
 printf '%s\\n' "$@" >>"{folder}/arguments"
-cat "{folder}/says"
+case " $* " in *" update "*) cat "{folder}/updates" ;; *) cat "{folder}/says" ;; esac
 """
 
 
@@ -172,6 +173,7 @@ def make_case(tmp_path: Path, monkeypatch, policy: Policy, archs: tuple[str, ...
     for name in ("fake", "root", "scratch"):
         (tmp_path / name).mkdir()
     (folder / "says").write_text("Installing app (1.0) on root\n")
+    (folder / "updates").write_text("Updated source 'packages'.\n")
     (folder / "opkg").write_text(FAKE.format(folder=folder))
     (folder / "opkg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
@@ -296,19 +298,35 @@ def test_a_dry_run_that_removes_lacks_or_complains_is_refused(case, text, said):
     assert caught.value.said == (said,)
 
 
+def test_an_index_that_opkg_can_not_read_is_no_fault_of_the_packages(case):
+    (case.folder / "updates").write_text("error: opkg_download_file: Packages: No such file.\n")
+    with pytest.raises(ToolError, match="can not read the index") as caught:
+        case.opkg.resolve(case.request())
+    assert "No such file" in caught.value.hint
+
+
+def test_of_what_scripts_print_only_the_last_is_kept(case, monkeypatch):
+    case.say("Installing app (1.0) on root\n")
+    case.opkg.resolve(case.request())
+    monkeypatch.setattr(manager, "_LOG_LIMIT", 100)
+    case.say("x" * 200 + "\nthe last\n")
+    outcome = case.opkg.install(case.request())
+    assert (outcome.done, outcome.said) == (True, ("x" * 90, "the last"))
+
+
 def test_messages_have_the_names_of_files_that_people_know(case, tmp_path):
     case.say("Installing app (1.0) on root\n")
     case.opkg.resolve(case.request())
     scratch = tmp_path / "scratch"
     case.say(
         f"error: open_inner: {tmp_path}/root/../scratch/cache/volatile.9/{'0' * 32}_0.ipk\n"
-        f"error: check_data_file_clashes: Package app wants to install file {tmp_path}/root/usr/a\n"
+        f"error: check_data_file_clashes: Package app wants to install file {tmp_path}/root/usr/a b\n"
         "\tBut that file is already provided by package b\n"
         f"error: opkg_download_file: file:{scratch}/feed/1.ipk\n"
     )
     outcome = case.opkg.install(case.request())
     assert (outcome.done, outcome.failed) == (False, "app")
-    assert outcome.reason == "/usr/a: that file is already provided by package b"
+    assert outcome.reason == "/usr/a b: that file is already provided by package b"
     text = "\n".join(outcome.said)
     assert str(scratch) not in text
     assert f"{tmp_path}/feed/app_1.0-r0_core2-64.ipk" in text

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import tracemalloc
 
@@ -39,6 +40,7 @@ from oe_oci.errors import InputError, ToolError
 from oe_oci.packages import contents, paths
 from oe_oci.packages.contents import check_identity
 from oe_oci.packages.package import Package
+from oe_oci.packages.recall import from_value, to_json
 from oe_oci.packages.rpm import files as files_module
 from oe_oci.packages.rpm.archive import read_head, read_package, scripts_of
 from oe_oci.packages.rpm.header import Header
@@ -172,6 +174,24 @@ def test_hard_links_are_names_of_one_inode(read, large):
     assert members[3].entry.content.size == 0
 
 
+def test_what_is_recalled_is_what_was_read(read, tmp_path):
+    given = [
+        file("/a", b"shared", link="1"),
+        file("/b", b"shared", link="1"),
+        file("/bin/ping", b"p", caps="cap_net_raw=ep", group="net"),
+        symlink("/c", b"\xff"),
+        folder("/d"),
+        device("/dev/null", 1, 3),
+    ]
+    for large in (False, True):
+        found = read(data_of(given, large=large))
+        value = json.loads(json.dumps(to_json(found, 1 << 30)))
+        path = str(tmp_path / "shop.rpm")
+        again = from_value(value, path, found.payload, found.digest, found.size)
+        assert again._replace(control={}) == found._replace(control={})
+        assert again.control == found.control
+
+
 def test_ghosts_are_no_members_and_no_names_of_an_inode(read):
     given = [file("/a", b"x", link="1"), file("/b", b"x", link="1", flags=GHOST), ghost("/var/log/shop", caps="odd")]
     members = read(data_of(given, payload=cpio([file("/a", b"x")]))).members
@@ -203,13 +223,13 @@ def test_nothing_in_it(read):
 
 
 def test_packages_of_old(read):
-    """Whole paths, MD5, no sums but the signature's own, no word on compression."""
+    """Whole paths, MD5, no sums but the signature's own, no word on compression, no region."""
     tags = {5092: None, 5093: None, 1125: None, 1124: None}
     made = package("shop", given={"usr/a": b"x", "b": b"y"}, old=True, algorithm=1, tags=tags)
-    data = whole(made.header, made.payload, {269: None, 273: None})
-    found = read(data)
-    assert [each.path for each in found.members] == ["b", "usr/a"]
-    assert content(found, "usr/a") == b"x"
+    for main in (made.header, header(made.tags, None)):
+        found = read(whole(main, made.payload, {269: None, 273: None}))
+        assert [each.path for each in found.members] == ["b", "usr/a"]
+        assert content(found, "usr/a") == b"x"
 
 
 @pytest.mark.parametrize("prefix", [b"./", b"/", b""])
@@ -316,9 +336,10 @@ def test_torn_anywhere(refused, head):
     data = data_of([file("/a", b"abc"), symlink("/b", "a")])
     for cut in range(len(data)):
         refused(data[:cut], "damaged|does not begin")
-        refused(data[:cut], f"has {cut} bytes, the index says {len(data)}", size=len(data))
-        with pytest.raises(InputError):
-            head(data[:cut])
+        if cut % 20 == 0:
+            with pytest.raises(InputError):
+                head(data[:cut])
+    refused(data[:-1], f"has {len(data) - 1} bytes, the index says {len(data)}", size=len(data))
     refused(data + b"\0", "which says")
 
 
@@ -336,20 +357,22 @@ def test_torn_anywhere_without_the_size(refused):
 
 def test_a_bit_flipped_anywhere(read):
     given = [file("/a", b"abc", mtime=5), symlink("/b", "a"), file("/c", b"", caps="cap_net_raw=ep")]
-    data = data_of(given, compression="gz")
+    made = package("shop", "1:2.4-1", given=given)
+    data = made.data
     right = read(data)
     digest = hashlib.sha256(data).hexdigest()
     for position in range(len(data)):
         flipped = bytearray(data)
         flipped[position] ^= 1 << position % 8
-        with pytest.raises(InputError, match="the index says"):
-            read(bytes(flipped), digest=digest)
+        if position % 20 == 0:
+            with pytest.raises(InputError, match="the index says"):
+                read(bytes(flipped), digest=digest)
         try:
             found = read(bytes(flipped))
         except InputError:
             continue
         # What no sum covers: the lead, and the signature itself.
-        assert position < len(data) - len(package("shop", "1:2.4-1", given=given).payload)
+        assert position < len(data) - len(made.payload) - len(made.header)
         assert [each._replace(entry=None) for each in found.members] == [e._replace(entry=None) for e in right.members]
 
 
@@ -564,6 +587,12 @@ def test_hard_links_whose_content_is_elsewhere(refused):
     refused(with_payload(given, member(b"./a", b"") + TRAILER), "/b: is in the header of the package, but not")
 
 
+def test_names_of_one_inode_with_other_content_each(refused):
+    for other in (file("/b", b"y", link="1"), file("/b", b"longer", link="1")):
+        given = [file("/a", b"x", link="1"), other]
+        refused(data_of(given), "/a: is another name of /b, and by its header has other content")
+
+
 @pytest.mark.parametrize(
     ("plain", "text"),
     [
@@ -649,7 +678,7 @@ def test_a_header_of_many_nothings_takes_little_memory(refused):
 
 
 def test_many_names_of_one_inode_cost_no_square(read):
-    given = [file(f"/{n:06}", b"x", link="1") for n in range(20_000)]
-    plain = b"".join(member(b"./%06d" % n, b"x" if n == 19_999 else b"") for n in range(20_000)) + TRAILER
+    given = [file(f"/{n:06}", b"x", link="1") for n in range(5_000)]
+    plain = b"".join(member(b"./%06d" % n, b"x" if n == 4_999 else b"") for n in range(5_000)) + TRAILER
     members = read(with_payload(given, plain)).members
     assert len({each.entry.inode for each in members}) == 1

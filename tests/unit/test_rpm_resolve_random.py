@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from oe_oci.packages.package import Package
     from oe_oci.packages.resolve import Selected
 
 _OPERATORS = {"<": int.__lt__, "<=": int.__le__, "=": int.__eq__, ">=": int.__ge__, ">": int.__gt__}
@@ -54,8 +55,12 @@ class Puzzle:
             if self.against[one.bit] & other.bit:
                 self.against[other.bit] |= one.bit
 
-    def named(self, name: str) -> int:
-        return sum(one.bit for one in self.pieces if one.name == name)
+    def meant(self, name: str) -> int:
+        """The packages that stand for a name: its own, and those that obsolete the best one; all where one is below."""
+        named = [one for one in self.pieces if one.name == name]
+        best = max(named, key=lambda one: (one.below, one.version))
+        found = [*named, *(one for one in self.pieces if one.name != name and not best.below and _obsoletes(one, best))]
+        return -1 if any(one.below for one in found) else sum(one.bit for one in found)
 
     def solutions(self, wanted: list[int]) -> Iterator[int]:
         """Every set that holds, with one of each of `wanted`."""
@@ -119,14 +124,15 @@ class Puzzle:
         """What there is when packages are installed on top of what lies below."""
         found = self.below
         for one in selected:
-            (new,) = (
-                piece
-                for piece in self.pieces
-                if not piece.below and (piece.name, piece.facts.evr) == (one.package.name, one.package.version)
-            )
+            new = self.piece(one.package)
             gone = {below.name for below in (one.replaces, *one.obsoletes) if below is not None}
             found = (found | new.bit) & ~sum(piece.bit for piece in self.pieces if piece.below and piece.name in gone)
         return found
+
+    def piece(self, package: Package) -> Piece:
+        """The piece of a package on offer."""
+        offered = (one for one in self.pieces if not one.below)
+        return next(one for one in offered if (one.name, one.facts.evr) == package[:2])
 
     def spares(self, found: int, other: int) -> bool:
         """Whether another solution has the same packages of other names, and keeps more of what lies below."""
@@ -200,7 +206,7 @@ def chosen(place: Path, draw: Draw) -> list[Selected] | str:
 def test_what_is_chosen_is_a_solution_and_where_there_is_one_it_is_found(tmp_path, seed, weak):
     draw = Draw(seed, weak=weak)
     puzzle = Puzzle(draw)
-    wanted = [puzzle.named(name) for name in draw.wanted]
+    wanted = [puzzle.meant(name) for name in draw.wanted]
     selected = chosen(tmp_path, draw)
     if isinstance(selected, str):
         assert next(puzzle.solutions(wanted), None) is None
@@ -212,4 +218,5 @@ def test_what_is_chosen_is_a_solution_and_where_there_is_one_it_is_found(tmp_pat
     assert puzzle.keeps(found)
     assert all(found & one for one in wanted)
     assert not any(puzzle.spares(found, other) for other in puzzle.solutions(wanted))
-    assert {one.package.name for one in selected if not one.asked_by} <= set(draw.wanted)
+    asked = [puzzle.piece(one.package).bit for one in selected if not one.asked_by]
+    assert all(any(bit & one for one in wanted) for bit in asked)

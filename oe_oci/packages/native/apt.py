@@ -23,7 +23,7 @@ from ...run import run, run_logged
 from ...tree import FILE, Entry, Overlay, Tree, decode, parent, resolve
 from .. import dpkg
 from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
-from .manager import Outcome, Planned, Refused, last_lines
+from .manager import Outcome, Planned, Refused, last_lines, read_log
 from .root import BUILTIN
 from .volatile import APT, COMMON, DPKG
 
@@ -238,8 +238,7 @@ class Apt:
             "HOME": self._path("home"),
         }
         status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
-        with open(log, encoding="utf-8", errors="backslashreplace") as file:
-            said = file.read()
+        said = read_log(log)
         told = "".join(line for line in said.splitlines(keepends=True) if not _PROGRESS.match(line))
         return status, _LINK.sub(lambda match: self._offered[int(match[1])].path, told)
 

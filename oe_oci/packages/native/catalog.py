@@ -50,6 +50,9 @@ class Catalog(Protocol):
     def package(self, planned: Planned) -> Package | None:
         """The package of a feed that a tool means."""
 
+    def offered(self, names: Sequence[str], installed: Sequence[Installed], /) -> Sequence[Package]:
+        """What may have a part in installing some packages; more may be told, and nothing else is offered to a tool."""
+
     def askers(
         self, layer: PackagesLayer, installed: Sequence[Installed], packages: Sequence[Package]
     ) -> Sequence[str]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
 from ...accounts import read_names
+from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, ToolError
 from ...populate import Wanted
 from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
 from ..database import KEEP, identity
-from ..installer import Installation, InstalledPackage, LayerPackages, plain_parents
+from ..installation import Installation, InstalledPackage, LayerPackages, plain_parents
 from .links import check_inside, led_inside
 from .manager import Refused, Request
+from .recall import Recalled
 from .root import DENIED
 from .volatile import DATED, REMOVED, matcher
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ..package import Installed, Package
     from .catalog import Asked, Catalog
     from .manager import Manager, Outcome, Planned
+    from .recall import Recall
     from .root import WorkRoot
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
@@ -39,22 +42,30 @@ Read = Callable[["Sequence[Package]"], "list[Contents]"]
 _BATCH = 8  # packages whose payloads are held while they are checked
 
 
+class Workshop(NamedTuple):
+    """A package manager with what it may choose from, and the directory that it installs into.
+
+    `recall` knows what was installed in earlier builds, None where nothing is kept.
+    """
+
+    catalog: Catalog
+    manager: Manager
+    root: WorkRoot
+    recall: Recall | None
+
+
 class NativeInstaller:
-    """Installs the packages of layer after layer with `manager`, into `root`.
+    """Installs the packages of layer after layer with the package manager of a workshop.
 
     `read` tells what packages' files hold, and sees that they are not damaged.
     """
 
-    def __init__(
-        self, config: Config, base: Tree, catalog: Catalog, manager: Manager, root: WorkRoot, read: Read
-    ) -> None:
+    def __init__(self, config: Config, base: Tree, workshop: Workshop, read: Read) -> None:
         self._config = config
         self._epoch = config.epoch or 0
-        self._catalog = catalog
-        self._manager = manager
-        self._root = root
+        self._catalog, self._manager, self._root, self._recall = workshop
         self._read = read
-        self._installed = list(manager.installed(base))
+        self._installed = list(self._manager.installed(base))
         # The database where the image does not have it, or not yet: what the root has otherwise than the tree.
         self._withheld: dict[str, Entry] = {}
         self._lost: set[str] = set()
@@ -90,6 +101,21 @@ class NativeInstaller:
             return Installation(Wanted({}), AskedFor(), LayerPackages((), asked.below, self._manager.tool))
         request = Request(layer.name, asked.names, tuple(self._installed), self._epoch)
         whole = self._whole(tree)
+        if self._recall is None:
+            return self._install(layer, tree, asked, request, whole)
+        offered = self._catalog.offered(request.names, request.installed)
+        key = self._recall.key(self._manager.tool, request, offered, whole)
+        recalled = self._recall.find(key, whole)
+        if recalled is None:
+            installation = self._install(layer, tree, asked, request, whole)
+            recalled = Recalled(installation, self._withheld, frozenset(self._lost))
+            self._recall.note(key, whole, recalled, self._is_database)
+            return installation
+        self._withheld, self._lost = dict(recalled.withheld), set(recalled.lost)
+        self._installed = list(self._manager.installed(self._whole(_with(tree, recalled.installation.wanted))))
+        return recalled.installation
+
+    def _install(self, layer: PackagesLayer, tree: Tree, asked: Asked, request: Request, whole: Tree) -> Installation:
         inside = {} if self._manager.changes_root else led_inside(whole)
         self._root.sync({**self._manager.prepare(whole, request), **inside})
         self._root.begin()
@@ -107,6 +133,11 @@ class NativeInstaller:
 
     def hold(self) -> None:
         """All files of the layer installed last are at hand."""
+
+    def keep(self, delta: Delta, shape: str, key: str) -> None:
+        """Have what the layer installed last became known to later builds: a layer of the cache."""
+        if self._recall is not None:
+            self._recall.keep(delta, shape, key)
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
@@ -265,6 +296,12 @@ class NativeInstaller:
             for package, contents, asker in zip(packages, held, askers)
         )
         return LayerPackages(new, asked.below, self._manager.tool)
+
+
+def _with(tree: Tree, wanted: Wanted) -> Tree:
+    after = Tree(tree.entries)
+    apply(after, Delta(wanted.entries, wanted.removed, 0))
+    return after
 
 
 def _placed(tree: Tree, path: str, parents: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ An adapter is configuration, argument lists and the reading of outputs. Must not
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .volatile import Volatile
 
 LAST_LINES = 12  # of what a tool said, in a message
+_LOG_LIMIT = 4 << 20  # bytes of that which are read
 
 
 class Place(NamedTuple):
@@ -131,6 +133,13 @@ class Manager(Protocol):
 
         `tree` is what the image held before, `held` what the new packages hold.
         """
+
+
+def read_log(path: str) -> str:
+    """What a tool said, and of very much the last: scripts of packages may print what they like."""
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_LIMIT))
+        return file.read().decode("utf-8", "backslashreplace")
 
 
 def last_lines(text: str) -> tuple[str, ...]:

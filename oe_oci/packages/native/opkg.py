@@ -21,7 +21,7 @@ from ...run import run, run_logged
 from ...tree import Overlay, Tree, resolve
 from .. import opkg
 from ..database import KEEP, Step, enter, paragraph, states
-from .manager import LAST_LINES, Outcome, Place, Planned, Refused
+from .manager import LAST_LINES, Outcome, Place, Planned, Refused, read_log
 from .root import BUILTIN
 from .volatile import COMMON, OPKG
 
@@ -76,14 +76,14 @@ _PROGRESS = re.compile(
 )
 # What went wrong with which package, one pattern for each thing that opkg says of it.
 _FAILURES = (
-    (re.compile(r"(\S+)\.postinst returned ([0-9]+), .*"), "its postinst ended with status {2}"),
-    (re.compile(r".*Aborting installation of (\S+)\."), "its preinst failed"),
-    (re.compile(r'.*\b(prerm|postrm) script for package "(\S+)" failed'), "the {1} of what it upgrades failed"),
+    (re.compile(r"(?m)^(\S+)\.postinst returned ([0-9]+), .*"), "its postinst ended with status {2}"),
+    (re.compile(r"(?m)^.*Aborting installation of (\S+)\."), "its preinst failed"),
+    (re.compile(r'(?m)^.*\b(prerm|postrm) script for package "(\S+)" failed'), "the {1} of what it upgrades failed"),
     (
-        re.compile(r".*Package (\S+) wants? to install (?:file |directory )?(\S+)\s*\n\t(?:But )?(.*)"),
+        re.compile(r"(?m)^.*Package (\S+) wants? to install (?:file |directory )?(.+?)\s*\n\t(?:But )?(.*)"),
         "{2}: {3}",
     ),
-    (re.compile(r".*Failed to extract data files for (\S+)\. .*"), "its files could not be unpacked"),
+    (re.compile(r"(?m)^.*Failed to extract data files for (\S+)\. .*"), "its files could not be unpacked"),
 )
 
 
@@ -113,6 +113,8 @@ class Opkg:
 
     def __init__(self, place: Place, catalog: DebianCatalog) -> None:
         self._place = place
+        # The folder of our own as opkg takes it: below the root, and yet outside.
+        self._outside = os.path.relpath(place.scratch, place.root)
         self._catalog = catalog
         self._program = _program()
         if not _PLAIN_PATH.fullmatch(place.root):
@@ -152,10 +154,12 @@ class Opkg:
     def resolve(self, request: Request) -> Sequence[Planned]:
         self._write_settings(request)
         self._write_index(request)
-        for words in (["update"], ["--noaction", "install", *request.names]):
-            status, said = self._run(request, *words)
-            if status or complaints(said):
-                raise Refused(telling(said))
+        status, said = self._run(request, "update")
+        if status or complaints(said):
+            raise ToolError("opkg can not read the index made for it", hint="\n  ".join(telling(said)))
+        status, said = self._run(request, "--noaction", "install", *request.names)
+        if status or complaints(said):
+            raise Refused(telling(said))
         found = coming(said)
         gone = [*going(said), *(below for name, below in found if below not in ("", name))]
         if gone:
@@ -188,15 +192,16 @@ class Opkg:
         variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         variables.update(dict.fromkeys(_ROOT_VARIABLES, self._place.root))
         path = f"{self._path('bin')}:{os.environ.get('PATH', os.defpath)}"
-        variables.update(PATH=path, TMPDIR=self._path("tmp"), SOURCE_DATE_EPOCH=str(request.epoch))
-        status = run_logged([*argv, *words], log, env=variables, cwd=self._path("tmp"))
-        with open(log, encoding="utf-8", errors="backslashreplace") as file:
-            return status, self._renamed(file.read())
+        tmp = self._path("tmp")
+        variables.update(PATH=path, HOME=tmp, TMPDIR=tmp, SOURCE_DATE_EPOCH=str(request.epoch))
+        status = run_logged([*argv, *words], log, env=variables, cwd=tmp)
+        return status, self._renamed(read_log(log))
 
     def _renamed(self, said: str) -> str:
         files = {str(number): one.path for number, one in enumerate(self._offered.values())}
-        said = re.sub(r"\S*/cache/volatile\.[0-9]+/[0-9a-f]{32}_([0-9]+)\.ipk", lambda m: files.get(m[1], m[0]), said)
-        said = re.sub(rf"{re.escape(self._path('feed'))}/([0-9]+)\.ipk", lambda m: files.get(m[1], m[0]), said)
+        cache = re.escape(f"{self._place.root}/{self._outside}/cache/volatile.")
+        for where in (rf"{cache}[0-9]+/[0-9a-f]{{32}}_", re.escape(self._path("feed", ""))):
+            said = re.sub(rf"{where}([0-9]+)\.ipk", lambda match: files.get(match[1], match[0]), said)
         return re.sub(rf"{re.escape(self._place.root)}/+", "/", said)
 
     def _path(self, *names: str) -> str:
@@ -204,20 +209,18 @@ class Opkg:
 
     def _write(self, name: str, data: bytes, mode: int = 0o644) -> None:
         path = self._path(name)
-        try:
+        with _making(path):
             with open(path, "wb") as file:
                 file.write(data)
             os.chmod(path, mode)
-        except OSError as error:
-            raise ToolError(f"cannot write {path}: {error.strerror}") from error
 
     def _write_settings(self, request: Request) -> None:
-        for name in ("feed", "tmp", "bin"):
-            os.makedirs(self._path(name), exist_ok=True)
+        for path in map(self._path, ("feed", "tmp", "bin")):
+            with _making(path):
+                os.makedirs(path, exist_ok=True)
         settings = _SETTINGS.format(
             scratch=self._place.scratch,
-            # Below the root, as opkg has it, and yet outside.
-            outside=os.path.relpath(self._place.scratch, self._place.root),
+            outside=self._outside,
             database=self._database(),
         )
         self._write("opkg.conf", (settings + self._archs(request.installed)).encode())
@@ -243,14 +246,24 @@ class Opkg:
         for number, package in enumerate(self._offered.values()):
             self._catalog.feeds.check_present(package)
             link = self._path("feed", f"{number}.ipk")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(link)
-            os.symlink(os.path.realpath(package.path), link)
+            with _making(link):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(link)
+                os.symlink(os.path.realpath(package.path), link)
+                size = os.stat(link).st_size
             # opkg reads one line of a field.
             fields = {field: " ".join(value.split()) for field, value in package.fields.items() if field not in _SUMS}
-            fields.update(Filename=f"{number}.ipk", Size=str(os.stat(link).st_size))
+            fields.update(Filename=f"{number}.ipk", Size=str(size))
             paragraphs.append(paragraph(fields.items()))
         self._write("feed/Packages", b"".join(paragraphs))
+
+
+@contextlib.contextmanager
+def _making(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"cannot make {path}: {error.strerror}") from error
 
 
 def _program() -> str:

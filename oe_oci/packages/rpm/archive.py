@@ -176,9 +176,7 @@ def _check(head: Head, file: PackageFile) -> None:
         )
     for tag, kind in ((tags.SIGTAG_SHA256, SHA256), (tags.SIGTAG_SHA1, SHA1)):
         if tag in signature:
-            one = Sum("its header", new_sum(kind, file.where), signature.text(tag))
-            one.state.update(MAGIC + head.header.data)
-            one.check(file.where)
+            _sum_with_header(head, kind, "its header", signature.text(tag)).check(file.where)
 
 
 # ---- the payload
@@ -190,11 +188,14 @@ def _sums(head: Head, where: str) -> list[Sum]:
     if digest:
         return [Sum("its payload", new_sum(head.header.number(tags.PAYLOADDIGESTALGO, SHA256), where), digest)]
     digest = head.signature.binary(tags.SIGTAG_MD5).hex()
-    if not digest:
-        return []
-    one = Sum("its header and payload", new_sum(MD5, where), digest)
-    one.state.update(MAGIC + head.header.data)
-    return [one]
+    return [_sum_with_header(head, MD5, "its header and payload", digest)] if digest else []
+
+
+def _sum_with_header(head: Head, kind: int, what: str, expected: str) -> Sum:
+    one = Sum(what, new_sum(kind, head.header.where), expected)
+    one.state.update(MAGIC)
+    one.state.update(head.header.data)
+    return one
 
 
 def _plain(header: Header, pieces: Iterator[memoryview], limit: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ...tree import encode
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 Value = Union[int, str, bytes, None]
+_Encoded = tuple[bytes, bytes]
 
 _PAGE = 4096
 _HEADER = 100  # bytes of the first page, before its part of the tree
@@ -26,7 +27,11 @@ _INNER_INDEX, _INNER_TABLE, _LEAF_INDEX, _LEAF_TABLE = 2, 5, 10, 13
 _INNER = {_LEAF_INDEX: _INNER_INDEX, _LEAF_TABLE: _INNER_TABLE}
 # Bytes of a row that lie in the tree; of a larger one at least so many, the rest in pages of their own.
 _LEAST, _MOST_INDEX, _MOST_TABLE = 489, 1002, 4061
-_TYPES = {1: 1, 2: 2, 3: 3, 4: 4, 6: 5, 8: 6}  # of numbers, by their bytes
+_BITS = (b"\x08", b""), (b"\x09", b"")  # 0 and 1
+# The type of a number and its bytes, by how many whole bytes the bits before its sign fill.
+_NUMBERS = tuple(
+    (bytes((code,)), size) for code, size in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (5, 6), (6, 8), (6, 8))
+)
 
 
 class Index(NamedTuple):
@@ -51,9 +56,12 @@ def database(tables: Iterable[Table]) -> bytes:
     """The bytes of a database's file."""
     pages, schema = _Pages(), []  # type: _Pages, list[tuple[Value, ...]]
     for table in tables:
-        schema.append(("table", table.name, table.name, pages.table(table.numbers, table.columns), table.sql))
+        columns = [list(map(_encoded, column)) for column in table.columns]
+        schema.append(("table", table.name, table.name, pages.table(table.numbers, columns), table.sql))
+        numbers = list(map(_encoded, table.numbers)) if table.indexes else []
         for index in table.indexes:
-            root = pages.index(table.numbers, table.columns[index.position])
+            order = _order(table.columns[index.position], columns[index.position])
+            root = pages.index([columns[index.position][at] for at in order], [numbers[at] for at in order])
             schema.append(("index", index.name, table.name, root, index.sql))
     return pages.file(schema)
 
@@ -62,22 +70,23 @@ class _Pages:
     def __init__(self) -> None:
         self._pages = [b""]  # the first is written last
 
-    def table(self, numbers: Sequence[int], columns: Sequence[Sequence[Value]], room: int = _PAGE) -> int:
+    def table(self, numbers: Sequence[int], columns: Sequence[Sequence[_Encoded]], room: int = _PAGE) -> int:
         """Write a table's rows; returns the number of the root page."""
         keys = list(map(_varint, numbers))
-        cells = [self._cell(row, _MOST_TABLE, key) for row, key in zip(_records(columns), keys)]
+        cells = [self._cell(_row(values), _MOST_TABLE, key) for values, key in zip(zip(*columns), keys)]
         return self._tree(_LEAF_TABLE, cells, keys, room)
 
-    def index(self, numbers: Sequence[int], column: Sequence[Value]) -> int:
-        """Write the index of a column; returns the number of the root page."""
-        entries: list[Any] = sorted(zip(map(_comparable, column), numbers, column))
-        records = _records([[value for _, _, value in entries], [number for _, number, _ in entries]])
-        cells = [self._cell(row, _MOST_INDEX) for row in records]
+    def index(self, values: Sequence[_Encoded], numbers: Sequence[_Encoded]) -> int:
+        """Write an index of values, in their order, with the numbers of their rows; returns the root page's number."""
+        pairs = zip(values, numbers)
+        rows = (b"%c%b%b%b%b" % (len(kind) + len(other) + 1, kind, other, a, b) for (kind, a), (other, b) in pairs)
+        cells = [self._cell(row, _MOST_INDEX) for row in rows]
         return self._tree(_LEAF_INDEX, cells, cells)
 
     def file(self, schema: Sequence[tuple[Value, ...]]) -> bytes:
         """All pages, the first of them with the header and the root of the schema."""
-        root = self._pages[self.table(range(1, len(schema) + 1), list(zip(*schema)), _PAGE - _HEADER) - 1]
+        columns = [list(map(_encoded, column)) for column in zip(*schema)]
+        root = self._pages[self.table(range(1, len(schema) + 1), columns, _PAGE - _HEADER) - 1]
         self._pages.pop()  # the root, which was written last
         header = struct.pack(
             ">16sHBBBBBB12I20xII",
@@ -158,37 +167,31 @@ def _page(kind: int, cells: Sequence[bytes], right: bytes) -> bytes:
     return b"".join((head, bytes(start - len(head)), *cells))
 
 
-def _comparable(value: Value) -> int | bytes:
-    """By what an index is in order: of text by its bytes."""
-    assert isinstance(value, (int, str))
-    return encode(value) if isinstance(value, str) else value
+def _order(column: Sequence[Value], encoded: Sequence[_Encoded]) -> list[int]:
+    """The order of an index: that of numbers, and of text by its bytes."""
+    if column and isinstance(column[0], str):
+        return sorted(range(len(encoded)), key=[data for _, data in encoded].__getitem__)
+    return sorted(range(len(column)), key=column.__getitem__)  # type: ignore[arg-type]
 
 
-def _records(columns: Sequence[Sequence[Value]]) -> list[bytes]:
-    """Rows by their columns: the types of the values, then these."""
-    parts = [[_blob(value) if isinstance(value, bytes) else _value(value) for value in column] for column in columns]
-    types = list(map(b"".join, zip(*([kind for kind, _ in part] for part in parts))))
-    assert all(len(row) < 127 for row in types)  # so that their length is one byte
-    values = map(b"".join, zip(*([value for _, value in part] for part in parts)))
-    return [b"%c%b%b" % (len(kind) + 1, kind, value) for kind, value in zip(types, values)]
+def _row(values: Sequence[_Encoded]) -> bytes:
+    """A row: the types of its values, then these."""
+    types = b"".join([kind for kind, _ in values])
+    assert len(types) < 127  # so that their length is one byte
+    return b"".join([bytes((len(types) + 1,)), types, *[data for _, data in values]])
 
 
-@lru_cache(maxsize=1 << 16)  # most are there again and again
-def _value(value: int | str | None) -> tuple[bytes, bytes]:
-    """The type of a value, and its bytes."""
-    if value is None:
-        return b"\0", b""
+def _encoded(value: Value) -> _Encoded:
+    """The type of a value, and its bytes; numbers are from 0 on."""
+    if isinstance(value, int):
+        if value < 2:
+            return _BITS[value]
+        code, size = _NUMBERS[value.bit_length() // 8]
+        return code, value.to_bytes(size, "big")
     if isinstance(value, str):
         data = encode(value)
         return _varint(13 + 2 * len(data)), data
-    if value in (0, 1):
-        return _varint(8 + value), b""
-    size = next(size for size in _TYPES if -(1 << 8 * size - 1) <= value < 1 << 8 * size - 1)
-    return _varint(_TYPES[size]), value.to_bytes(size, "big", signed=True)
-
-
-def _blob(value: bytes) -> tuple[bytes, bytes]:
-    return _varint(12 + 2 * len(value)), value
+    return (b"\0", b"") if value is None else (_varint(12 + 2 * len(value)), value)
 
 
 @lru_cache(maxsize=1 << 16)

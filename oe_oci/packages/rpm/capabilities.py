@@ -27,22 +27,22 @@ _NAMES = (
 _BITS = {f"cap_{name}": 1 << number for number, name in enumerate(_NAMES.split())}
 _ALL = (1 << len(_BITS)) - 1
 _NUMBERS = 64  # as many bits the attribute has
-_CLAUSE = re.compile(r"([a-z0-9_,]*)(=[eip]*(?:[+-][eip]+)*|(?:[+-][eip]+)+)")
+_CLAUSE = re.compile(r"([A-Za-z0-9_,]*)(=[eip]*(?:[+-][eip]+)*|(?:[+-][eip]+)+)")
 _OPERATION = re.compile(r"([=+-])([eip]*)")
 
 
 def attribute(text: str, where: str) -> bytes:
-    """The bytes of the attribute `XATTR`, empty where the text gives no capability. `where` names the file in messages.
+    """The bytes of the attribute `XATTR`; a text that gives no capability has them too. `where` names the file.
 
     Raises:
         InputError: it is no text of capabilities, or of such as a file can not have.
     """
     sets = {"e": 0, "i": 0, "p": 0}
-    for clause in text.lower().split():
+    for clause in text.split():
         match = _CLAUSE.fullmatch(clause)
         if match is None or not (match[1] or match[2].startswith("=")):
             raise InputError(f"{where}: capabilities {text[:200]!r}: {clause[:80]!r} is no clause of such")
-        bits = _bits(match[1], text, where)
+        bits = _bits(match[1].lower(), text, where)
         for sign, flags in _OPERATION.findall(match[2]):
             for flag in "eip":
                 if sign == "=" or (sign == "-" and flag in flags):
@@ -53,8 +53,6 @@ def attribute(text: str, where: str) -> bytes:
     if effective and (permitted | inheritable) & ~effective:
         # The attribute has one bit for all of them.
         raise InputError(f"{where}: capabilities {text[:200]!r}: of a file all are effective or none")
-    if not effective | inheritable | permitted:
-        return b""
     halves = [half for shift in (0, 32) for half in (permitted >> shift & _LOW, inheritable >> shift & _LOW)]
     return _ATTRIBUTE.pack(_REVISION | (_EFFECTIVE if effective else 0), *halves)
 

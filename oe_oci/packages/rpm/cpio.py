@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _ALIGNED = 4
+_HEAD, _HEADER = 16, 110  # bytes: of a stripped header with its padding, and of a whole one without its name
 _MAGIC, _STRIPPED = (b"070701", b"070702"), b"07070X"
 _NUMBERS = struct.Struct(">13I")
 _NEWC = re.compile(rb"[0-9A-Fa-f]{104}")
@@ -57,7 +58,7 @@ class Archive:
 
     def __iter__(self) -> Iterator[Item]:
         while True:
-            self._align()
+            self._read(-self._stream.position % _ALIGNED)
             item = self._next()
             if item is None:
                 self._end()
@@ -74,29 +75,24 @@ class Archive:
             yield piece
 
     def _next(self) -> Item | None:
-        magic = self._read(6)
-        if magic == _STRIPPED:
-            field = self._read(8)
+        head = self._read(_HEAD)
+        if head.startswith(_STRIPPED):
+            field = head[6:14]
             if not _INDEX.fullmatch(field):
                 raise self._fault(f"{field!r} is the number of no file")
-            self._align()
             return Item(number=int(field, 16))
-        if magic not in _MAGIC:
-            raise self._fault(f"{magic!r} is not the beginning of a member")
-        fields = self._read(2 * _NUMBERS.size)
+        if not head.startswith(_MAGIC):
+            raise self._fault(f"{head[:6]!r} is not the beginning of a member")
+        fields = head[6:] + self._read(_HEADER - _HEAD)
         if not _NEWC.fullmatch(fields):
             raise self._fault("a member's header has other characters than digits")
         _, mode, _, _, _, _, size, _, _, _, _, length, _ = _NUMBERS.unpack(bytes.fromhex(fields.decode()))
         if not 1 < length <= _NAME_LIMIT:
             raise self._fault(f"a name has {length} bytes")
-        name = self._read(length)
+        name = self._read(length + -(_HEADER + length) % _ALIGNED)[:length]
         if name.find(b"\0") != length - 1:
             raise self._fault("a name ends elsewhere than its header says")
-        self._align()
         return None if name[:-1] == _TRAILER else Item(name[:-1], mode, size)
-
-    def _align(self) -> None:
-        self._read(-self._stream.position % _ALIGNED)
 
     def _end(self) -> None:
         rest = self._stream.read(_PADDING)

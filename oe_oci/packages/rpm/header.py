@@ -63,8 +63,6 @@ class Header:
                 raise self.damaged(f"its tag {tag} has values of a type {kind}")
             if not 0 <= offset <= len(self._values) - size or not count:
                 raise self.damaged(f"its tag {tag} has {count} values at {offset}, which it does not hold")
-            if count > _MOST_VALUES and kind != BIN:
-                raise self.damaged(f"its tag {tag} has {count} values, more than {_MOST_VALUES}")
             self._tags.setdefault(tag, Value(kind, offset, count))
         self._check_region(entries)
 
@@ -97,11 +95,9 @@ class Header:
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """The numbers of a tag, unsigned; none where it is missing."""
-        value = self._tags.get(tag)
+        value = self._value(tag, tuple(_LETTERS), "numbers")
         if value is None:
             return ()
-        if value.kind not in _LETTERS:
-            raise self.damaged(f"its tag {tag} has no numbers")
         return struct.unpack_from(f">{value.number}{_LETTERS[value.kind]}", self._values, value.offset)
 
     def number(self, tag: int, default: int = 0) -> int:
@@ -110,11 +106,9 @@ class Header:
 
     def texts(self, tag: int) -> tuple[str, ...]:
         """The texts of a tag, as names in a tree (`tree.decode`); none where it is missing."""
-        value = self._tags.get(tag)
+        value = self._value(tag, (STRING, STRINGS, I18N), "texts")
         if value is None:
             return ()
-        if value.kind not in (STRING, STRINGS, I18N):
-            raise self.damaged(f"its tag {tag} has no texts")
         # No more is split off than there are, so that one header does not cost the square of its size.
         parts = bytes(self._values[value.offset :]).split(b"\0", value.number) if value.number > 1 else self._one(value)
         if len(parts) != value.number + 1:
@@ -127,15 +121,21 @@ class Header:
 
     def binary(self, tag: int) -> bytes:
         """The bytes of a tag; none where it is missing."""
-        value = self._tags.get(tag)
+        value = self._value(tag, (BIN,), "bytes")
         if value is None:
             return b""
-        if value.kind != BIN:
-            raise self.damaged(f"its tag {tag} has no bytes")
         return bytes(self._values[value.offset : value.offset + value.number])
 
     def damaged(self, message: str) -> InputError:
         return InputError(f"{self.where}: damaged header: {message}")
+
+    def _value(self, tag: int, kinds: tuple[int, ...], what: str) -> Value | None:
+        value = self._tags.get(tag)
+        if value is not None and value.kind not in kinds:
+            raise self.damaged(f"its tag {tag} has no {what}")
+        if value is not None and value.kind != BIN and value.number > _MOST_VALUES:
+            raise self.damaged(f"its tag {tag} has {value.number} values, more than {_MOST_VALUES}")
+        return value
 
     def _one(self, value: Value) -> list[bytes]:
         """The bytes of a text and what follows it, as far as they are looked at."""

@@ -66,8 +66,10 @@ def _relations(tag: int, flags: int = 0) -> Callable[[Header], Iterable[tuple[Ke
 
 def _triggers(header: Header) -> Iterable[tuple[Key, int]]:
     """The names of packages that trigger a script, each once."""
-    found = header.texts(tags.TRIGGERNAME)
-    return {text: (text, number) for number, text in reversed([*enumerate(found)])}.values()
+    found: dict[Key, int] = {}
+    for number, text in enumerate(header.texts(tags.TRIGGERNAME)):
+        found.setdefault(text, number)
+    return found.items()
 
 
 def _file_triggers(tag: int, index: int) -> Callable[[Header], Iterable[tuple[Key, int]]]:

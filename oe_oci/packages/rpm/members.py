@@ -76,7 +76,7 @@ class _Members:
         self._missing = {number for number, file in enumerate(files) if not file.ghost}
         # Of each inode how many of its names are still to come: its content is with the last one.
         self._to_come = Counter(files[number].inode for number in self._missing if stat.S_ISREG(files[number].mode))
-        self._waiting: dict[tuple[int, int], list[int]] = {}  # the names of an inode that came, in `_found`
+        self._names: dict[tuple[int, int], list[int]] = {}  # of each inode that has several, their places in `_found`
         self._found: list[Member] = []
 
     def read(self, archive: Archive) -> tuple[Member, ...]:
@@ -126,36 +126,48 @@ class _Members:
             raise self._paths.fault(file.path, f"nothing of mode {file.mode:o} can be there")
         if file.mtime > _LATEST or (kind == tree.SYMLINK and not file.target):
             raise self._paths.fault(file.path, "has a time out of bounds, or is a link to nothing")
-        data = b""
+        xattrs: tuple[tuple[str, bytes], ...] = ()
         if kind == tree.FILE and file.capabilities:
             data = capabilities.attribute(file.capabilities, f"{self._where}: {shown(file.path)}")
+            xattrs = ((capabilities.XATTR, data),)
         return Entry(
             kind=kind,
             mode=0o777 if kind == tree.SYMLINK else stat.S_IMODE(file.mode),
             mtime=file.mtime,
             target=file.target if kind == tree.SYMLINK else "",
             device=(file.device >> 8 & 0xFF, file.device & 0xFF) if kind in (tree.CHAR, tree.BLOCK) else (0, 0),
-            xattrs=((capabilities.XATTR, data),) if data else (),
+            xattrs=xattrs,
         )
 
     def _add_file(self, member: Member, file: File, item: Item, archive: Archive) -> None:
-        """Take a name of an inode; the last one brings the content and the facts that count for all of them."""
+        """Take a name of an inode; the last one brings the content."""
         self._to_come[file.inode] -= 1
-        names = self._waiting.setdefault(file.inode, [])
-        first = self._found[names[0]].path if names else None
-        names.append(len(self._found))
-        self._found.append(member._replace(hardlink=first))
         last = not self._to_come[file.inode]
         self._check_size(file, item, file.size if last else 0)
-        if not last:
-            return
-        inode = None if first is None else (self._key, first)
-        content = self._content(file, archive)
-        entry = member.entry._replace(size=file.size, content=content, inode=inode)
+        content = self._content(file, archive) if last else None
+        member = member._replace(entry=member.entry._replace(size=file.size, content=content))
+        self._found.append(member)
+        if not last or file.inode in self._names:
+            names = self._names.setdefault(file.inode, [])
+            names.append(len(self._found) - 1)
+            if last:
+                self._link(names, member, file)
+
+    def _link(self, names: Sequence[int], last: Member, file: File) -> None:
+        """Give all names of an inode, by their places in what was found, what the last one has: also its facts.
+
+        rpm sets those once it has written the content.
+        """
+        first = self._found[names[0]].path
+        entry = last.entry._replace(inode=(self._key, first))
         for number in names:
-            self._found[number] = self._found[number]._replace(
-                entry=entry, offset=content.offset, user=file.user, group=file.group
-            )
+            member = self._found[number]
+            said = self._files[self._numbers[member.path]]
+            if (said.size, said.digest) != (file.size, file.digest):
+                message = f"is another name of {shown(last.path)}, and by its header has other content"
+                raise self._paths.fault(member.path, message)
+            hardlink = None if number == names[0] else first
+            self._found[number] = last._replace(path=member.path, entry=entry, hardlink=hardlink, raw=member.raw)
 
     def _check_size(self, file: File, item: Item, expected: int) -> None:
         size = item.size

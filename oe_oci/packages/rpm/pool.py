@@ -99,13 +99,14 @@ class Pool:
         return NOARCH if solvable.arch == _NOARCH else str(solvable.arch)
 
     def location(self, solvable: Any) -> str:
-        """Where a package's file lies, as its metadata say; empty where they do not."""
-        # libsolv makes the usual name of a file of what the package is.
-        arch = solvable.arch
-        solvable.arch = self.arch(solvable)
-        location, _ = solvable.lookup_location()
-        solvable.arch = arch
-        return location or ""
+        """Where a package's file lies, as its metadata say; libsolv makes usual names of what it knows of a package."""
+        named = solvable.arch == _NOARCH
+        if named:
+            solvable.arch = NOARCH
+        location = solvable.lookup_location()[0] or ""
+        if named:
+            solvable.arch = _NOARCH
+        return str(location)
 
     def _load(self, load: Any, file: BinaryIO, where: str, flags: int) -> None:
         stream = self.solv.xfopen_fd("", os.dup(file.fileno()))

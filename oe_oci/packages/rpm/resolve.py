@@ -54,8 +54,9 @@ def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list
     faults = _faults(layer, asked)
     if faults:
         raise ConfigError(faults)
-    found = {id(one[0]): one for one in asked if not isinstance(one, Fault)}.values()
-    below = tuple(versions[0] for versions in found if isinstance(versions[0], Installed))
+    found = {tuple(map(id, one)): one for one in asked if not isinstance(one, Fault)}.values()
+    there = {id(versions[0]): versions[0] for versions in found}.values()
+    below = tuple(one for one in there if isinstance(one, Installed))
     wanted = [
         [one for one in versions if isinstance(one, Package)]
         for versions in found
@@ -72,7 +73,8 @@ def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fa
 def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
     """The package a layer means, its versions the best first.
 
-    It is the installed one, else that of the name, else the only one to provide it.
+    It is the installed one, else that of the name, else the only one to provide it. As with dnf a package that
+    obsoletes the one of the name goes before it.
     """
     name, _, arch = name.partition(":")
     candidates = world.named(name, arch.replace("-", "_"))
@@ -80,7 +82,7 @@ def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
     below: list[Candidate] = [one for one in candidates if isinstance(one, Installed)]
     for found in (real, below, candidates):
         if len({one.name for one in found}) == 1:
-            return found
+            return [*world.obsoleting(found[0]), *found]
     if candidates:
         names = ", ".join(sorted({one.name for one in candidates}))
         return Fault("OCI_LAYERS", f"'{name}' is no package, but several provide it", f"name one of them: {names}")

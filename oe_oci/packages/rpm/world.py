@@ -102,15 +102,13 @@ class World:
         """Whether a recommendation alone can bring a package."""
         return isinstance(one, Installed) or not (one.name in self.policy.bad_recommendations or self.replaces(one))
 
-    def unwelcome(self) -> Iterator[tuple[int, bool]]:
-        """What no recommendation may bring, by libsolv's numbers, with whether that would replace one below."""
+    def unwelcome(self) -> list[int]:
+        """What no recommendation may bring, by libsolv's numbers: what replaces one below, and what is named so."""
         inner = self.pool.inner
-        upgrades = {one.id for below in self.installed for one in self._newer(below)}
-        yield from ((number, True) for number in sorted(upgrades))
+        found = {self.number(one) for below in self.installed for one in self.replacing(below)}
         for name in self.policy.bad_recommendations:
-            for one in inner.whatprovides(inner.str2id(name)):
-                if one.name == name and one.id not in upgrades and not one.isinstalled():
-                    yield one.id, False
+            found.update(one.id for one in inner.whatprovides(inner.str2id(name)) if one.name == name)
+        return sorted(found)
 
     def supplemented(self, one: Package) -> list[Candidate]:
         """The packages for whose sake one comes by itself."""
@@ -215,22 +213,33 @@ class World:
             if name in self.policy.exclude or any(one.evrcmp(below) <= 0 for below in there.get(name, ())):
                 yield one.id
 
-    def _newer(self, below: Installed) -> Iterator[Any]:
-        """What would take the place of an installed package."""
-        inner = self.pool.inner
-        for one in inner.whatprovides(inner.str2id(below.name)):
-            if one.name == below.name and not one.isinstalled():
-                yield one
-        for one in self._obsoleting.get(below.name, ()):
-            if below in self.replaces(self.candidate(one)):
-                yield one
+    def obsoleting(self, one: Candidate) -> tuple[Candidate, ...]:
+        """The packages, installed and on offer, that obsolete one on offer: the best first."""
+        if isinstance(one, Installed):
+            return ()
+        obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
+        found = {
+            each.id: self.candidate(each)
+            for each in self._obsoleting.get(one.name, ())
+            if each.id not in self._barred and each.name != one.name
+            if any(self._is_named(one, dependency) for dependency in each.lookup_deparray(obsoletes))
+        }
+        return self._ranked(list(found.values()))
+
+    def replacing(self, below: Installed) -> list[Package]:
+        """What may take the place of an installed package: newer versions, and what obsoletes it."""
+        named = self.pool.inner.whatprovides(self.pool.inner.str2id(below.name))
+        found = [one for one in named if one.name == below.name]
+        found += [one for one in self._obsoleting.get(below.name, ()) if one.id not in self._barred]
+        packages = [self.candidate(one) for one in found if not one.isinstalled()]
+        return [one for one in packages if isinstance(one, Package) and below in self.replaces(one)]
 
     @functools.cached_property
     def _obsoleting(self) -> dict[str, list[Any]]:
-        """The packages on offer that obsolete others, by the names of these."""
+        """The packages that obsolete others, by the names of these."""
         found: dict[str, list[Any]] = {}
         obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
-        for one in filter(self._feeds.is_taken, self._feeds.offered()) if self.installed else ():
+        for one in [*map(self.solvable, self.installed), *filter(self._feeds.is_taken, self._feeds.offered())]:
             for dependency in one.lookup_deparray(obsoletes):
                 found.setdefault(str(dependency).split()[0], []).append(one)
         return found

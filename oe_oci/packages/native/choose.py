@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""Which package manager installs the packages of feeds, and where it works. Must not know layers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from ...store import Store
+from ..feed import Feeds
+from ..package import IPK
+from ..world import policy_of
+from .apt import Apt
+from .catalog import Catalog, DebianCatalog
+from .dnf import Dnf
+from .installer import Workshop
+from .manager import Manager, Place
+from .opkg import Opkg, plainly
+from .recall import Recall
+from .root import WorkRoot, check_rights
+from .rpmcatalog import RpmCatalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...config import Config
+    from ...memory import Memory
+    from ..package import Package
+    from ..rpm.feed import Feeds as RpmFeeds
+
+
+@contextlib.contextmanager
+def open_workshop(
+    config: Config, feeds: Feeds | RpmFeeds, memory: Memory, folder: str, jobs: int
+) -> Iterator[Workshop]:
+    """The package manager for feeds of a format, working in the folder `folder`; a context manager.
+
+    `jobs` are threads that hash.
+
+    Raises:
+        ToolError: there is none, or it may not do its work.
+    """
+    rpm = not isinstance(feeds, Feeds)
+    check_rights(
+        "dnf" if rpm else "opkg" if feeds.kind == IPK else "apt",
+        "unshare --map-root-user --map-auto" if rpm else "fakeroot",
+    )
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, jobs))
+        place = stack.enter_context(plainly(Place(root.path, root.scratch)))
+        recall = None
+        if memory.keeps and config.cache_dir is not None:
+            decides = [config.packages._replace(feeds=()), config.accounts]
+            recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
+        yield Workshop(*_manager(config, feeds, memory, place), root, recall)
+
+
+def _manager(config: Config, feeds: Feeds | RpmFeeds, memory: Memory, place: Place) -> tuple[Catalog, Manager]:
+    """The package manager of the feeds' format, and what it may choose from."""
+    policy = policy_of(config.packages, feeds.kind)
+    if not isinstance(feeds, Feeds):
+        return RpmCatalog(feeds, policy), Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
+    catalog = DebianCatalog(feeds, policy)
+    if feeds.kind == IPK:
+        return catalog, Opkg(place, catalog)
+
+    def digest(package: Package) -> str:
+        return package.digest or memory.digests(memory.digests.file(package.path)).hex()
+
+    return catalog, Apt(place, catalog, digest)

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT
+"""Layers of rpm packages, one after the other: resolved, read, placed, and entered in rpm's database.
+
+Must not know blobs, caches or OCI documents.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Callable
+
+from ...accounts import Owners as AskedFor
+from ...accounts import read_names
+from ...delta import Delta, apply
+from ...errors import ConfigError, Fault
+from ...populate import Wanted
+from ...tree import Overlay, Tree, ancestors, shown
+from ..database import KEEP, PER_PACKAGE, Step
+from ..foreign import DATABASES, check_format
+from ..installation import Installation, plain_parents, tell, with_database
+from ..owners import Owners, left_over
+from ..package import RPM
+from ..place import Shipment
+from ..world import policy_of
+from . import database
+from .archive import scripts_of
+from .entered import entered
+from .facts import Facts
+from .files import files_of
+from .header import Header
+from .place import Below, Erased, place
+from .resolve import missing_names, resolve
+from .world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ...config import Config, PackagesLayer
+    from ...tree import Entry
+    from ..contents import Contents
+    from ..package import Installed, Package
+    from ..place import Placement
+    from ..resolve import Selected
+    from .feed import Feeds
+    from .files import File
+
+    Read = Callable[[Sequence[Package]], list[Contents]]
+    Hold = Callable[[Sequence[Contents]], None]
+
+_ROOT = {"root": 0}
+_SCRIPTS = "what a package's scripts would create is not there, as they do not run"
+
+
+class RpmInstaller:
+    """Installs the packages of layer after layer; an `Installer` of rpm packages.
+
+    `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
+    """
+
+    def __init__(
+        self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None
+    ) -> None:
+        settings = config.packages
+        if settings.database == PER_PACKAGE:
+            message = "'status.d' has a file for each package, and rpm has one database of all"
+            raise ConfigError([Fault("OCI_PACKAGE_DATABASE", message, "write 'keep', 'top' or 'remove'")])
+        self._config = config
+        self._epoch = config.epoch or 0
+        self._feeds = feeds
+        self._read = read
+        self._hold = hold
+        self._policy = policy_of(config.packages, RPM)
+        check_format(base, RPM, "the base image")
+        self._installed = list(database.read(base))
+        self._owners = Owners(base, database, self._installed, lambda path, _name: path)
+        self._facts = Facts()
+        self._changed = False  # whether any layer brought packages
+        self._held: list[Contents] = []
+
+    def missing(self, layer: PackagesLayer) -> list[Fault]:
+        """What of a layer's names no package has."""
+        return missing_names(self._world(), layer.name, layer.packages)
+
+    def notice(self, tree: Tree, changed: Iterable[str]) -> None:
+        """Take note of a layer of another kind that changed paths of the tree: it may have brought packages too.
+
+        Raises:
+            InputError: it has a database of another format, or a damaged one.
+        """
+        changed, tree = list(changed), Tree(tree.entries)
+        check_format(tree, RPM, "a layer below", changed)
+        if not any(path.startswith(DATABASES[RPM]) for path in changed):
+            return
+        known = {_identity(one): one for one in self._installed}
+        found = [known.get(_identity(one), one) for one in database.read(tree)]
+        new = [one for one in found if known.get(_identity(one)) is not one]
+        names = {one.name for one in found}
+        # Where layers bring no database, it does not tell of what they installed.
+        kept = self._config.packages.database == KEEP
+        ours = [] if kept else [one for one in self._installed if one.name not in names]
+        self._installed = [*found, *ours]
+        self._owners.learn(tree, new, self._installed)
+
+    def install(self, layer: PackagesLayer, tree: Tree) -> Installation:
+        """The packages a layer names, and all they need, on top of `tree`.
+
+        Raises:
+            ConfigError: the packages can not be had together, or the image lacks an owner of their files.
+            InputError: a package is damaged, or its files clash with others.
+            ToolError: a file can not be read or kept.
+        """
+        for contents in self._held:
+            contents.payload.release()
+        resolution = resolve(self._world(), layer.name, layer.packages)
+        selected = resolution.selected
+        self._held = self._read([one.package for one in selected])
+        shipments = [Shipment(one.package, contents, None) for one, contents in zip(selected, self._held)]
+        headers = [_header(one.package.path, contents, "header") for one, contents in zip(selected, self._held)]
+        files = [{file.path: file for file in files_of(header)} for header in headers]
+        erased = [old for one in selected for old in (one.replaces, *one.obsoletes) if old is not None]
+        placement, going = place(shipments, files, self._below(tree, erased), self._config.epoch)
+        entries, asked = self._named(layer.name, tree, shipments, placement)
+        wanted = Wanted(entries, left_over(tree, going, placement))
+        self._advance(selected, headers, erased, placement)
+        if selected and self._config.packages.database == KEEP:
+            whole = Tree(tree.entries)
+            apply(whole, Delta(wanted.entries, wanted.removed, 0))
+            wanted = self._with_database(whole, tree, wanted)
+        if self._config.packages.database != KEEP:
+            wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
+        scripts = [scripts_of(header) for header in headers]
+        return Installation(wanted, asked, tell(resolution, self._held, scripts))
+
+    def hold(self) -> None:
+        """Have the payloads of the layer installed last at hand; to be called before that is written.
+
+        Raises:
+            InputError: a package changed after it was read first.
+            ToolError: one can not be read, or the disk is full.
+        """
+        self._hold(self._held)
+
+    def keep(self, delta: Delta, shape: str, key: str) -> None:
+        """What packages hold is known to later builds by the packages themselves."""
+
+    def database(self, tree: Tree) -> Wanted:
+        """The database as it stands after all layers, for a layer of its own."""
+        return self._with_database(tree, tree, Wanted({})) if self._changed else Wanted({})
+
+    def _world(self) -> World:
+        return World(self._feeds, self._installed, self._policy)
+
+    def _below(self, tree: Tree, erased: Sequence[Installed]) -> Below:
+        def owners(path: str) -> Iterator[tuple[Installed, File]]:
+            for one in self._owners.owners(path):
+                file = self._facts.file(one, path) or self._behind_link(one, path)
+                if file is not None:
+                    yield one, file
+
+        @cache
+        def occupied() -> set[str]:
+            return {up for path in tree.entries for up in ancestors(path)}
+
+        gone = [Erased(one, self._facts.of(one), self._owners.paths(one)) for one in erased]
+        return Below(tree, owners, occupied, gone)
+
+    def _behind_link(self, package: Installed, place: str) -> File | None:
+        """What a package says of the path of which a link leads to a place."""
+        paths = (path for path, there in self._owners.paths(package).items() if there == place)
+        return next((self._facts.file(package, path) for path in paths), None)
+
+    def _named(
+        self, layer: str, tree: Tree, shipments: Sequence[Shipment], placement: Placement
+    ) -> tuple[dict[str, Entry], AskedFor]:
+        """The entries with the owners that packages name, which the image or OCI_IMAGE_ACCOUNTS must know."""
+        names = read_names(Overlay(tree, placement.entries), self._config.accounts)
+        users, groups = {**names.users, **_ROOT}, {**names.groups, **_ROOT}
+        entries = dict(placement.entries)
+        asked: tuple[set[str], set[str]] = set(), set()
+        unknown: dict[tuple[str, str], Fault] = {}
+        for path, (_, member, number) in placement.files.items():
+            wanted = (("user", member.user, users), ("group", member.group, groups))
+            for what, name, known in wanted:
+                if name not in known and (what, name) not in unknown:
+                    package = shipments[number].package.shown
+                    message = f"layer '{layer}': {package}: {shown(member.path)} is of the {what} '{name}', "
+                    message += "which the image does not have"
+                    hint = f"declare it: {what}:{name}:NUMBER; {_SCRIPTS}"
+                    unknown[what, name] = Fault("OCI_IMAGE_ACCOUNTS", message, hint)
+            for names_asked, (_, name, _) in zip(asked, wanted):
+                names_asked.add(name)
+            uid, gid = users.get(member.user, 0), groups.get(member.group, 0)
+            entries[path] = entries[path]._replace(uid=uid, gid=gid)
+        if unknown:
+            raise ConfigError(unknown.values())
+        return entries, AskedFor(*asked)
+
+    def _advance(
+        self,
+        selected: Sequence[Selected],
+        headers: Sequence[Header],
+        erased: Sequence[Installed],
+        placement: Placement,
+    ) -> None:
+        """Count a layer's packages among those installed."""
+        gone = set(map(id, erased))
+        new: list[tuple[Installed, Mapping[str, str]]] = []
+        for one, header, contents, owned in zip(selected, headers, self._held, placement.owned):
+            signature = _header(one.package.path, contents, "signature")
+            package = database.installed(entered(header, signature, self._epoch), requested=not one.asked_by)
+            new.append((package, owned))
+        self._installed = [one for one in self._installed if id(one) not in gone]
+        self._installed += (package for package, _ in new)
+        self._owners.advance(self._installed, new, ())
+        self._changed = self._changed or bool(new)
+
+    def _with_database(self, whole: Tree, tree: Tree, wanted: Wanted) -> Wanted:
+        """What a layer wants, with the database as it is after it; `whole` is the tree with what is wanted."""
+        written = database.write(whole, Step(self._installed, (), (), (), self._epoch), KEEP)
+        return with_database(tree, wanted, written, self._epoch)
+
+
+def _header(path: str, contents: Contents, which: str) -> Header:
+    return Header(contents.control[which], path)
+
+
+def _identity(package: Installed) -> tuple[str, str, str]:
+    return package.name, package.version, package.arch
