@@ -36,7 +36,12 @@ class Way(NamedTuple):
     manager: str
 
 
-WAYS = {"deb built in": Way("deb", "builtin"), "apt": Way("deb", "native")}
+WAYS = {
+    "deb built in": Way("deb", "builtin"),
+    "apt": Way("deb", "native"),
+    "rpm built in": Way("rpm", "builtin"),
+    "dnf": Way("rpm", "native"),
+}
 
 
 class Hundred(NamedTuple):

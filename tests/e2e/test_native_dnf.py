@@ -16,13 +16,15 @@ from support.managers import MANAGERS, Kit
 from support.rpms import STRING, STRINGS, device, file, package
 
 from oe_oci.config import Accounts
-from oe_oci.errors import ToolError
+from oe_oci.content import Literal
+from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.world import Policy
+from oe_oci.tree import FILE, SYMLINK, Entry, Overlay, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from support.rpms import Made
@@ -87,6 +89,14 @@ def shown(planned: Iterable[Planned]) -> list[str]:
     return sorted(f"{one.name} {one.version} {one.arch}" for one in planned)
 
 
+def tree(entries: Mapping[str, Entry]) -> Tree:
+    """A tree of some entries and the folders that they lie in."""
+    upper = Overlay(Tree())
+    for path, entry in entries.items():
+        upper.put(path, entry, 0)
+    return Tree(upper.entries)
+
+
 @pytest.fixture
 def host(tmp_path) -> Host:
     tools.need_root()
@@ -136,7 +146,7 @@ def test_what_can_not_be_had_is_refused_with_the_reason(host):
     [
         (script(POSTIN, 'error("no luck")'), "its %post scriptlet failed"),
         (script(PREIN, 'error("no luck")'), "its %prein scriptlet failed"),
-        (script(POSTIN, "exit 0", "/bin/sh"), "failed to exec scriptlet interpreter /bin/sh"),
+        (script(POSTIN, "exit 0", "/bin/sh"), "/bin/sh, which a scriptlet of it needs, can not be run"),
     ],
 )
 def test_a_scriptlet_that_fails_is_told_of(host, tags, reason):
@@ -248,6 +258,26 @@ def test_what_a_package_replaces_goes(host):
     assert [(one.name, one.replaces) for one in planned] == [("new", ("old",))]
 
 
+def test_the_database_stays_where_the_base_has_it(host):
+    """Behind a link that would lead rpm, which is not yet in its root then, to this machine's own."""
+    place, link = "usr/lib/sysimage/rpm", Entry(SYMLINK, 0o777, target="/usr/lib/sysimage/rpm")
+    below = tree({f"{place}/rpmdb.sqlite": Entry(FILE, 0o644, content=Literal(b"")), "var/lib/rpm": link})
+    host.offer(package("app"))
+    dnf, request = host.dnf(), Request("app", ("app",), (), 0)
+    dnf.prepare(below, request)
+    dnf.resolve(request)
+    assert dnf.install(request).done
+    assert (host.root / place / "rpmdb.sqlite").exists()
+    assert not (host.root / "var").exists()
+
+
+@pytest.mark.parametrize("path", ["etc", "etc/dnf", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/.rpm.lock"])
+def test_a_link_that_leads_to_this_machine_is_an_error(host, path):
+    below = tree({path: Entry(SYMLINK, 0o777, target="/etc/away")})
+    with pytest.raises(InputError, match=f"/{path}: is a link"):
+        host.dnf().prepare(below, Request("app", ("app",), (), 0))
+
+
 # ---- what can not be made
 
 
@@ -345,6 +375,7 @@ def test_under_pseudo_it_is_the_same(cli):
     state = str(cli.kit.folder / "state")
     done = cli.build("pseudo", layers, before, PSEUDO_PREFIX="/usr", PSEUDO_LOCALSTATEDIR=state)
     assert digests(done) == image.digests()
+    assert image.tree[b"dev/null"].kind == "character device"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,16 @@ from __future__ import annotations
 
 import pytest
 
+from oe_oci.config import Accounts
 from oe_oci.errors import ToolError
 from oe_oci.packages.native import dnf
 from oe_oci.packages.native.dnfplugin import Failure, Item, failures, read_plan, unknown_owners
+from oe_oci.packages.native.manager import Place
 from oe_oci.packages.native.repository import Repository, configured, repositories
+from oe_oci.packages.world import Policy
+
+NOBODY = Accounts()
+POLICY = Policy("rpm", "amd64")
 
 # Of runs of dnf 4.14 and rpm 4.18, as the plugin wrote them.
 POST = """\
@@ -27,6 +33,11 @@ LUA = """\
 @["package", "app"]
 error: lua script failed: [string "%pretrans(app-1.0-1.noarch)"]:1: no luck
 @["error", "Error in PRETRANS scriptlet in rpm package app"]
+"""
+SHELL = """\
+@["package", "app"]
+error: failed to exec scriptlet interpreter /bin/sh: No such file or directory
+warning: %post(app-1.0-1.noarch) scriptlet failed, exit status 127
 """
 OWNER = """\
 @["package", "app"]
@@ -52,7 +63,8 @@ warning: /etc/app.conf created as /etc/app.conf.rpmnew
     [
         (POST, "app", "its %post scriptlet failed: exit status 3"),
         (TRIGGER, "my-app", "its %transfiletriggerin scriptlet failed: signal 9"),
-        (LUA, "app", "its %pretrans scriptlet failed: 1: no luck"),
+        (LUA, "app", "its %pretrans scriptlet failed: line 1: no luck"),
+        (SHELL, "app", "/bin/sh, which a scriptlet of it needs, can not be run: No such file or directory"),
         (DEVICE, "dev", "/dev/null can not be made: mknod failed - Operation not permitted"),
         (OLDER, "app", "its POSTIN scriptlet failed"),
     ],
@@ -147,3 +159,31 @@ def test_the_first_feed_goes_before_the_others_and_odd_names_are_escaped():
     text = configured([(0, "/a b%$arch"), (1, "/c")])
     assert "baseurl=file:///a%20b%25%24arch\npriority=1\n" in text
     assert "baseurl=file:///c\npriority=2\n" in text
+
+
+def make(tmp_path, monkeypatch, root: str = "root", **programs: str) -> dnf.Dnf:
+    """An adapter where these programs, by their names, are all that is on the PATH, each saying its version."""
+    (tmp_path / "bin").mkdir()
+    for name, version in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    place = Place(str(tmp_path / root), str(tmp_path / "scratch"))
+    return dnf.Dnf(place, [], ["noarch"], POLICY, NOBODY)
+
+
+def test_where_there_is_no_dnf_the_error_has_the_ways_out(tmp_path, monkeypatch):
+    with pytest.raises(ToolError, match="there is no dnf on the PATH") as caught:
+        make(tmp_path, monkeypatch)
+    assert 'OCI_PACKAGE_MANAGER = "builtin"' in caught.value.hint
+
+
+@pytest.mark.parametrize("said", ["'dnf5 version 5.2.6.2'", "5.1.0"])
+def test_dnf_5_is_an_error(tmp_path, monkeypatch, said):
+    with pytest.raises(ToolError, match=r"bin/dnf is dnf 5\..*, and dnf 4 is needed"):
+        make(tmp_path, monkeypatch, dnf=said, rpm="4.20.1")
+
+
+def test_a_folder_whose_name_dnf_would_change_is_an_error(tmp_path, monkeypatch):
+    with pytest.raises(ToolError, match=r"takes the \$ in"):
+        make(tmp_path, monkeypatch, "$arch", dnf="4.14.0", rpm="4.18.0")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from ...accounts import read_names
 from ...content import Literal
-from ...errors import ToolError
+from ...errors import InputError, ToolError
 from ...run import run, run_logged
-from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, encode, resolve
+from ...tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, encode, join, parent, resolve, shown
 from ..rpm import database
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
@@ -114,12 +114,11 @@ class Dnf:
         if "$" in place.root:
             hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
             raise ToolError(f"dnf takes the $ in {place.root} for a variable's", hint=hint)
-        self._check_chroot()
         self.tool = {"name": "dnf", "version": self._version(self._program), "rpm": self._version("rpm")}
         if self.tool["version"].split(".")[0] != "4":
-            raise ToolError(
-                f"{self._program} is version {self.tool['version']}", hint=f"install dnf 4 beside it, or {BUILTIN}"
-            )
+            hint = f"install dnf 4 beside it, or {BUILTIN}"
+            raise ToolError(f"{self._program} is dnf {self.tool['version']}, and dnf 4 is needed", hint=hint)
+        self._check_chroot()
         self._places: list[tuple[int, str]] = []  # of the repositories, with the numbers of their feeds
         self._database = database.ROOTS[0]
         self._unknown: list[tuple[str, str, str]] = []  # whom rpm did not know in the last installation
@@ -127,9 +126,12 @@ class Dnf:
     # ---- the tree
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
-        self._database = database.folder(tree)
+        # rpm opens its database, and dnf looks for its modules, before the root is changed.
+        self._database = resolve(tree, database.folder(tree), follow=True).path
+        _check_links(tree, self._database)
         upper = Overlay(tree)
-        if upper.entry(_NULL) is None:
+        folder = upper.entry(parent(_NULL))
+        if upper.entry(_NULL) is None and (folder is None or folder.kind == DIRECTORY):
             null = Entry(FILE, 0o666, mtime=request.epoch, content=Literal(b""))
             upper.put(_NULL, null, request.epoch)
         return {**tree.entries, **upper.entries}
@@ -308,6 +310,19 @@ class Dnf:
                 "rpm changes its root, which is not allowed here",
                 hint=f"run unshare --map-root-user --map-auto oe-oci … without fakeroot, or {BUILTIN}",
             )
+
+
+def _check_links(tree: Tree, folder: str) -> None:
+    """See that no link of the image leads dnf or rpm to this machine's files.
+
+    Raises:
+        InputError: there is one.
+    """
+    passed = resolve(tree, _MADE[0], follow=True).passed
+    for path in (*passed, *(join(folder, name) for name in tree.names(folder))):
+        entry = tree.entry(path)
+        if entry is not None and entry.kind == SYMLINK:
+            raise InputError(f"{shown(path)}: is a link, which dnf would follow out of the image", hint=BUILTIN)
 
 
 def _find_program() -> str:

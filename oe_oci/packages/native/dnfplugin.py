@@ -144,7 +144,8 @@ def read_plan(text: str) -> list[Item]:
 
 
 _SCRIPTLET = re.compile(r"(?:warning|error): (%\w+)\((.+)-[^-]+-[^-]+\) scriptlet failed(?:, (.*))?")
-_LUA = re.compile(r'error: lua script failed: \[string "(%\w+)\((.+)-[^-]+-[^-]+\)"\](.*)')
+_LUA = re.compile(r'error: lua script failed: \[string "(%\w+)\((.+)-[^-]+-[^-]+\)"\]:(.*)')
+_EXEC = re.compile(r"error: failed to exec scriptlet interpreter (\S+): (.*)")
 _OWNER = re.compile(r"warning: (user|group) (.*) does not exist - using root")
 _UNPACK = re.compile(r"error: unpacking of archive failed(?: on file ([^;]*)\S*)?: (?:cpio: )?(.*)")
 # rpm 4.19 says so of an image without accounts; the owner that it then does not know is told too.
@@ -211,7 +212,10 @@ def _reason(kind: str, line: str) -> tuple[str, str]:
         return match[2], f"its {match[1]} scriptlet failed: {match[3] or 'no reason is given'}"
     match = _LUA.fullmatch(line)
     if match:
-        return match[2], f"its {match[1]} scriptlet failed: {match[3].lstrip(':')}"
+        return match[2], f"its {match[1]} scriptlet failed: line {match[3]}"
+    match = _EXEC.fullmatch(line)
+    if match:
+        return "", f"{match[1]}, which a scriptlet of it needs, can not be run: {match[2]}"
     match = _UNPACK.fullmatch(line)
     if match:
         return "", f"{match[1] or 'its files'} can not be made: {match[2]}"
