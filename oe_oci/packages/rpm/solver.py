@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .world import World
 
+_TRIES = 32  # each is a run of the solver; what upgrades more than that is a new release of everything
+
 
 class Chosen(NamedTuple):
     """Packages in the order of their installation, each with the installed ones whose place it takes."""
@@ -51,7 +53,8 @@ def _sparing(world: World, requested: Sequence[Sequence[Package]], chosen: list[
     asked = {id(one) for versions in requested for one in versions}
     upgraded = {id(below): below for one in chosen if id(one.package) not in asked for below in one.replaces}
     locked: set[int] = set()
-    for spared in (list(upgraded.values()), *([below] for below in upgraded.values())) if upgraded else ():
+    each = [[below] for below in upgraded.values()][:_TRIES]
+    for spared in (list(upgraded.values()), *each) if upgraded else ():
         those = {world.number(one) for below in spared for one in world.replacing(below) if id(one) not in asked}
         solver, problems = _run(world, requested, locked | those)
         found = [] if problems else _transaction(world, solver)
@@ -73,9 +76,9 @@ def _run(world: World, requested: Iterable[Sequence[Package]], locked: Iterable[
     wanted = [[world.number(one) for one in versions] for versions in requested]
     job = solv.Job
     jobs = [inner.Job(job.SOLVER_INSTALL | job.SOLVER_SOLVABLE_ONE_OF, inner.towhatprovides(ids)) for ids in wanted]
-    jobs += [inner.Job(job.SOLVER_LOCK | job.SOLVER_SOLVABLE, number) for number in locked]
+    jobs += [inner.Job(job.SOLVER_LOCK | job.SOLVER_SOLVABLE, number) for number in sorted(locked)]
     asked = {number for ids in wanted for number in ids}
-    unwelcome = (number for number in world.unwelcome() if number not in asked)
+    unwelcome = (number for number in world.unwelcome if number not in asked)
     jobs += [inner.Job(job.SOLVER_SOLVABLE | job.SOLVER_EXCLUDEFROMWEAK, number) for number in unwelcome]
     solver = inner.Solver()
     for flag in (

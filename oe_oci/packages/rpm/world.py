@@ -102,6 +102,7 @@ class World:
         """Whether a recommendation alone can bring a package."""
         return isinstance(one, Installed) or not (one.name in self.policy.bad_recommendations or self.replaces(one))
 
+    @functools.cached_property
     def unwelcome(self) -> list[int]:
         """What no recommendation may bring, by libsolv's numbers: what replaces one below, and what is named so."""
         inner = self.pool.inner
