@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support import rpms
 from support.layouts import Member, file, folder, hardlink, symlink, tar
 from support.packages import COMPRESSIONS, Made, Owned, control_tar, outer, package, xattrs
 
@@ -147,6 +148,23 @@ def test_a_round_trip_of_all_that_is_odd(tmp_path, builds, indexed):
     shutil.rmtree(tmp_path / "memory" / "digests")
     assert builds.read(packages) == first
     assert builds.held == [False] * 3
+
+
+def test_a_round_trip_of_an_rpm(tmp_path, builds):
+    files = [
+        *(rpms.file(path, b"su", 0o4755, user="shop", link="su") for path in ("/usr/su", "/usr/su2")),
+        rpms.file("/usr/able", caps="cap_net_raw=ep"),
+        rpms.file("/etc/caf\udce9.conf", flags=rpms.CONFIG),
+        rpms.ghost("/var/ghost"),
+    ]
+    made = rpms.package("odd", "2:1.0-1", given=files, compression="zst", tags={1023: (rpms.STRING, b"caf\xe9")})
+    feed = tmp_path / "feed"
+    feed.mkdir()
+    one = Package("odd", "2:1.0-1", "noarch", {}, str(made.write(feed)), None, None, 0)
+    first, second = builds.read([one]), builds.read([one])
+    assert builds.held == [False]
+    assert first == second
+    assert [member.entry.inode is not None for member in second[0][0].members] == [False, False, True, True]
 
 
 def test_a_file_with_another_stamp_is_hashed(tmp_path, builds, hashed):

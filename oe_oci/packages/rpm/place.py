@@ -4,7 +4,8 @@
 As rpm does it: packages share what is the same in all facts but the time, and nothing else; what nobody owns makes way,
 a configuration file is put aside first or stays with the new one beside it (`disposition`); what an upgraded or
 obsoleted package had goes where no other has it. Other than with rpm, links of a layer count from the start, whatever
-the order. Must not know how databases, tar or layers are written.
+the order, and what old packages had goes once all new ones are in place, not after each. Must not know how databases,
+tar or layers are written.
 """
 
 from __future__ import annotations
@@ -141,10 +142,11 @@ class _Rpm(Placing):
                 file, there = one.files[path], self._tree.entry(place)
                 if there is None or not self._is_erased(place):
                     continue
-                if is_changed(file, there) and there.kind != DIRECTORY:
+                if is_changed(file, there):
                     if file.ghost:
                         continue
-                    self._aside[place + SAVE] = there
+                    if there.kind != DIRECTORY:
+                        self._aside[place + SAVE] = there
                 # Behind a link others may have their files, as it is with /bin; rpm would remove it.
                 behind = resolve(self._tree, place, follow=True).entry if there.kind == SYMLINK else None
                 if not (kind_of(file) == DIRECTORY and behind is not None and behind.kind == DIRECTORY):
