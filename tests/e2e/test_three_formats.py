@@ -39,6 +39,7 @@ CAN_NOT = {
 WAYS = {
     "ipk built in": Way("ipk", "builtin"),
     "deb built in": Way("deb", "builtin"),
+    "rpm built in": Way("rpm", "builtin"),
     "apt": Way("deb", "native", CAN_NOT["deb"]),
     "dnf": Way("rpm", "native", CAN_NOT["rpm"], runs=True),
     "opkg": Way("ipk", "native", CAN_NOT["ipk"], runs=True),

@@ -40,6 +40,7 @@ class Manager(NamedTuple):
 MANAGERS = {
     "deb builtin": Manager("deb", "builtin", "builtin"),
     "ipk builtin": Manager("ipk", "builtin", "builtin"),
+    "rpm builtin": Manager("rpm", "builtin", "builtin"),
     # dpkg refuses a package with extended headers in its tar.
     "apt": Manager("deb", "native", "apt", ("apt-get", "dpkg", "dpkg-deb"), attributes=False),
     "dnf": Manager("rpm", "native", "dnf", ("dnf", "rpm", "rpmbuild", "createrepo_c"), runs=True),

@@ -19,6 +19,8 @@ from ...content import Literal
 from ...errors import InputError, ToolError
 from ...run import run, run_logged
 from ...tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, encode, join, parent, resolve, shown
+from ..foreign import check_format
+from ..package import RPM as FORMAT
 from ..rpm import database
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
@@ -137,6 +139,7 @@ class Dnf:
         return {**tree.entries, **upper.entries}
 
     def installed(self, tree: Source) -> Sequence[Installed]:
+        check_format(tree, FORMAT, "what lies below")
         return database.read(tree)
 
     def finish(
