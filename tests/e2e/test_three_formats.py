@@ -40,6 +40,7 @@ WAYS = {
     "ipk built in": Way("ipk", "builtin"),
     "deb built in": Way("deb", "builtin"),
     "apt": Way("deb", "native", CAN_NOT["deb"]),
+    "rpm built in": Way("rpm", "builtin", CAN_NOT["rpm"]),
     "dnf": Way("rpm", "native", CAN_NOT["rpm"], runs=True),
     "opkg": Way("ipk", "native", CAN_NOT["ipk"], runs=True),
 }
