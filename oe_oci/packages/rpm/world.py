@@ -215,7 +215,7 @@ class World:
                 yield one.id
 
     def obsoleting(self, one: Candidate) -> tuple[Candidate, ...]:
-        """The packages, installed and on offer, that obsolete one on offer: the best first."""
+        """The packages that obsolete one on offer, as the best of their name do: installed ones, the best first."""
         if isinstance(one, Installed):
             return ()
         obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
@@ -225,7 +225,12 @@ class World:
             if each.id not in self._barred and each.name != one.name
             if any(self._is_named(one, dependency) for dependency in each.lookup_deparray(obsoletes))
         }
-        return self._ranked(list(found.values()))
+        best = {name: self._best(name) for name in {each.name for each in found.values()}}
+        kept = {name for name, each in best.items() if each is not None and self.number(each) in found}
+        return self._ranked([each for each in found.values() if each.name in kept])
+
+    def _best(self, name: str) -> Candidate | None:
+        return next((one for one in self.named(name, "") if one.name == name), None)
 
     def replacing(self, below: Installed) -> list[Package]:
         """What may take the place of an installed package: newer versions, and what obsoletes it."""
