@@ -92,7 +92,7 @@ def made(folder: Path, draw: Draw) -> World:
 def test_dnf_says_the_same_in_both_ways(tmp_path, dnf):
     """The way that is asked here is not the one that people know."""
     for seed in range(3):
-        draw = Draw(seed, below=False)
+        draw = Draw(seed, below=False, arch="noarch")
         known = made(tmp_path / str(seed), draw)
         dnf.have([])
         assert dnf.choose(known.feed, draw.wanted, weak=True) == dnf.choose_as_a_program(
@@ -103,7 +103,7 @@ def test_dnf_says_the_same_in_both_ways(tmp_path, dnf):
 def test_the_choice_is_that_of_dnf(tmp_path, dnf):
     wrong, excused, asked, installed = [], [], 0, 0
     for seed in range(WORLDS):
-        draw, weak = Draw(seed, below=False), bool(seed % 3)
+        draw, weak = Draw(seed, below=False, arch="noarch"), bool(seed % 3)
         known = made(tmp_path / str(seed), draw)
         below: list[tuple[str, str]] = []
         for names in (draw.wanted, draw.then):
@@ -134,7 +134,7 @@ def test_the_exceptions_are_documented():
 
 
 def test_headers_tell_the_same_as_createrepo_c(tmp_path):
-    draw = Draw(7)
+    draw = Draw(7, arch="noarch")
     texts = {
         **{text.partition(";")[0]: text for text in draw.offered},
         "odd": "odd+more 3:1.0~rc1^git-2.fc1 noarch ; needs (a or (b >= 1:2-3 and c)), d < 4:5, perl(Foo::Bar) = 1 "

@@ -344,7 +344,10 @@ def test_huge_numbers(tmp_path):
 
 def test_a_bomb(tmp_path):
     data = b"<metadata>" + b" " * (64 << 20)
-    refused("unpacks to more than 1000000 bytes", write_primary(tmp_path, data), limit=1_000_000)
+    refused("unpacks to more than 1000000 bytes", write_primary(tmp_path / "1", data), limit=1_000_000)
+    one = primary([element(facts("a 1 ; needs /usr/share/b"))])
+    place = write_repodata(tmp_path / "2", {"primary": one, "filelists": data})
+    refused("filelists.xml.gz: unpacks to more than 1000000 bytes", place, limit=1_000_000)
 
 
 def test_many_provides(tmp_path):

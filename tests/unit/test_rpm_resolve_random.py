@@ -59,7 +59,7 @@ class Puzzle:
         """The packages that stand for a name: its own, and those that obsolete the best one; all where one is below."""
         named = [one for one in self.pieces if one.name == name]
         best = max(named, key=lambda one: (one.below, one.version))
-        found = [*named, *(one for one in self.pieces if one.name != name and not best.below and _obsoletes(one, best))]
+        found = [*named, *(one for one in self.pieces if not best.below and one.name != name and _obsoletes(one, best))]
         return -1 if any(one.below for one in found) else sum(one.bit for one in found)
 
     def solutions(self, wanted: list[int]) -> Iterator[int]:

@@ -214,10 +214,10 @@ class World:
             if name in self.policy.exclude or any(one.evrcmp(below) <= 0 for below in there.get(name, ())):
                 yield one.id
 
-    def obsoleting(self, one: Candidate) -> tuple[Candidate, ...]:
-        """The packages, installed and on offer, that obsolete one on offer: the best first."""
+    def obsoleting(self, one: Candidate) -> tuple[list[Candidate], list[Candidate]]:
+        """The packages that obsolete one on offer, installed ones first: as the best of their name do, and the rest."""
         if isinstance(one, Installed):
-            return ()
+            return [], []
         obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
         found = {
             each.id: self.candidate(each)
@@ -225,7 +225,13 @@ class World:
             if each.id not in self._barred and each.name != one.name
             if any(self._is_named(one, dependency) for dependency in each.lookup_deparray(obsoletes))
         }
-        return self._ranked(list(found.values()))
+        best = {name: self._best(name) for name in {each.name for each in found.values()}}
+        kept = {name for name, each in best.items() if each is not None and self.number(each) in found}
+        ranked = self._ranked(list(found.values()))
+        return [each for each in ranked if each.name in kept], [each for each in ranked if each.name not in kept]
+
+    def _best(self, name: str) -> Candidate | None:
+        return next((one for one in self.named(name, "") if one.name == name), None)
 
     def replacing(self, below: Installed) -> list[Package]:
         """What may take the place of an installed package: newer versions, and what obsoletes it."""
