@@ -27,7 +27,8 @@ MOST = 0.06  # of the answers may differ; some three of a hundred do, as these w
 
 OLDER = "older versions"
 OBSOLETED = "obsoleted in part"
-EXCEPTIONS = (OLDER, OBSOLETED)
+UPGRADES = "upgrades"
+EXCEPTIONS = (OLDER, UPGRADES, OBSOLETED)
 
 
 class World(NamedTuple):
@@ -49,10 +50,17 @@ class World(NamedTuple):
 
     def excuse(self, below: list[tuple[str, str]], names: list[str], theirs: Answer | None, *, weak: bool) -> str:
         """The exception by which another answer is given here; empty where there is none."""
+        ours = self.choose(below, names, weak=weak)
         if theirs is None:
             return ""
         if theirs.downgrades:
             return OLDER
+        if (
+            ours is not None
+            and ours.gone < theirs.gone
+            and len({*ours.new, *theirs.new}) == len({name for name, _ in (*ours.new, *theirs.new)})
+        ):
+            return UPGRADES
         # With what dnf took for an obsoleted name in its place, all must be the same.
         there = sorted({name for name, _ in {*below, *theirs.new} - theirs.gone})
         asked = [
@@ -84,7 +92,7 @@ def made(folder: Path, draw: Draw) -> World:
 def test_dnf_says_the_same_in_both_ways(tmp_path, dnf):
     """The way that is asked here is not the one that people know."""
     for seed in range(3):
-        draw = Draw(seed, below=False)
+        draw = Draw(seed, below=False, arch="noarch")
         known = made(tmp_path / str(seed), draw)
         dnf.have([])
         assert dnf.choose(known.feed, draw.wanted, weak=True) == dnf.choose_as_a_program(
@@ -95,7 +103,7 @@ def test_dnf_says_the_same_in_both_ways(tmp_path, dnf):
 def test_the_choice_is_that_of_dnf(tmp_path, dnf):
     wrong, excused, asked, installed = [], [], 0, 0
     for seed in range(WORLDS):
-        draw, weak = Draw(seed, below=False), bool(seed % 3)
+        draw, weak = Draw(seed, below=False, arch="noarch"), bool(seed % 3)
         known = made(tmp_path / str(seed), draw)
         below: list[tuple[str, str]] = []
         for names in (draw.wanted, draw.then):
@@ -120,3 +128,39 @@ def test_the_exceptions_are_documented():
     head, *rows = re.findall(r"^\| ([^|]+?) \|", page.partition("## Known differences from dnf")[2], re.MULTILINE)
     assert head == "What"
     assert {row.lower() for row in rows} == set(EXCEPTIONS)
+
+
+# ---- packages without an index
+
+
+def test_headers_tell_the_same_as_createrepo_c(tmp_path):
+    draw = Draw(7, arch="noarch")
+    texts = {
+        **{text.partition(";")[0]: text for text in draw.offered},
+        "odd": "odd+more 3:1.0~rc1^git-2.fc1 noarch ; needs (a or (b >= 1:2-3 and c)), d < 4:5, perl(Foo::Bar) = 1 "
+        "; provides so.1(X)(64bit), e = 2:3-4 ; conflicts f <= 1 ; obsoletes g ; likes h > 2 ; supplements (i and j) "
+        "; files /usr/bin/odd /etc/odd.conf /usr/share/ö",
+    }
+    made = [package(one) for one in map(facts, texts.values())]
+    indexed = write_repository(tmp_path / "indexed", [(one.filename, one.data) for one in made])
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for one in made:
+        one.write(loose)
+    assert described(loose) == described(indexed)
+
+
+def described(feed: Path) -> dict[str, list[list[str]]]:
+    """All relations of all packages, as libsolv has them; those to what rpm itself can do no index has."""
+    feeds = opened(feed, archs=None)
+    world(feeds)
+    solv = feeds.pool.solv
+    words = ("PROVIDES", "REQUIRES", "CONFLICTS", "OBSOLETES", "RECOMMENDS", "SUPPLEMENTS")
+    keys = [getattr(solv, f"SOLVABLE_{word}") for word in words]
+    return {
+        f"{one} {one.lookup_location()[0]} {one.lookup_num(solv.SOLVABLE_DOWNLOADSIZE)}": [
+            sorted(text for text in map(str, one.lookup_deparray(key)) if not text.startswith("rpmlib("))
+            for key in keys
+        ]
+        for one in feeds.offered()
+    }

@@ -14,9 +14,9 @@ class Draw:
     Without `weak` nothing is recommended or supplemented; without `below` nothing is installed.
     """
 
-    def __init__(self, seed: int, *, weak: bool = True, below: bool = True) -> None:
+    def __init__(self, seed: int, *, weak: bool = True, below: bool = True, arch: str = "x86_64") -> None:
         self.random = random.Random(seed)
-        self._weak = weak
+        self._weak, self._arch = weak, arch
         # What of such a relation is broken below has to stay so part by part, which is more than anybody asks for.
         self._forms = (
             "({0} or {1})",
@@ -39,7 +39,7 @@ class Draw:
         return self.random.choice(among)
 
     def _package(self, name: str, version: str) -> str:
-        parts = [f"{name} {version}"]
+        parts = [f"{name} {version} {self._arch}"]
         for word, chance, most in (("needs", 0.6, 3), ("likes", 0.3, 2), ("supplements", 0.1, 1)):
             if self.random.random() < chance and (self._weak or word == "needs"):
                 wanted = (self._wanted(name) for _ in range(self.random.randint(1, most)))

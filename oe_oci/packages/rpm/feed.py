@@ -52,7 +52,10 @@ class Found(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """The packages of one index, or those of a feed that none is for; their files are named from `folder`."""
+    """The packages of one index, or those of a feed that none is for; their files are named from `folder`.
+
+    `limit` bounds the uncompressed bytes of further metadata.
+    """
 
     repo: Any
     feed: int
@@ -60,6 +63,7 @@ class _Source(NamedTuple):
     folder: str
     where: str
     metadata: dict[str, Metadata]
+    limit: int | None
 
     def place(self, location: str) -> str:
         """Where a package's file lies.
@@ -226,7 +230,7 @@ class Feeds:
         for source in left if paths else ():
             self._extended.add(source.repo.id)
             if "filelists" in source.metadata:
-                with repomd.opened(source.metadata["filelists"], None) as file:
+                with repomd.opened(source.metadata["filelists"], source.limit) as file:
                     self.pool.extend(source.repo, file, source.metadata["filelists"].path)
         if paths and left:
             self.pool.arrange(self.archs, disabled)
@@ -264,7 +268,7 @@ def _indexed(pool: Pool, found: Found, folder: str, remember: Remembered, limit:
     repo = _recalled(pool, primary, found.number, remember) if remember.folder is not None else None
     if repo is None:
         repo = _read(pool, primary, found.number, remember, limit)
-    source = _Source(repo, found.number, found.top, folder, where, metadata)
+    source = _Source(repo, found.number, found.top, folder, where, metadata, limit)
     _check(source)
     return source
 
@@ -329,7 +333,7 @@ def _loose(pool: Pool, found: Found, paths: Sequence[str], remember: Remembered)
             kept.keep(place, head, text)
     with spooled(text) as file:
         repo = pool.add(file, found.top, -found.number)
-    source = _Source(repo, found.number, found.top, found.top, found.top, {})
+    source = _Source(repo, found.number, found.top, found.top, found.top, {}, None)
     _check(source)
     return source
 

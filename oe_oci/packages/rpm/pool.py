@@ -57,7 +57,7 @@ class Pool:
         return repo
 
     def written(self, repo: Any) -> bytes:
-        """A repository as libsolv keeps it, which it reads in a tenth of the time; for libsolv of this version."""
+        """A repository as libsolv keeps it, which it reads in a third of the time; for libsolv of this version."""
         with tempfile.TemporaryFile() as file:
             stream = self.solv.xfopen_fd("", os.dup(file.fileno()), "w")
             repo.write(stream)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .world import World
 
+_TRIES = 32  # each is a run of the solver; what upgrades more than that is a new release of everything
+
 
 class Chosen(NamedTuple):
     """Packages in the order of their installation, each with the installed ones whose place it takes."""
@@ -32,25 +34,52 @@ def solve(world: World, requested: Sequence[Sequence[Package]]) -> tuple[list[Ch
 
     What is told of it is why the first ones will not do.
     """
-    solver, problems = _run(world, [versions[:1] for versions in requested])
+    best = [versions[:1] for versions in requested]
+    solver, problems = _run(world, best)
     if problems and any(len(versions) > 1 for versions in requested):
         again, left = _run(world, requested)
         if not left:
-            return _transaction(world, again), []
-    return ([], _problems(world, problems)) if problems else (_transaction(world, solver), [])
+            return _sparing(world, requested, _transaction(world, again)), []
+    if problems:
+        return [], _problems(world, problems)
+    return _sparing(world, best, _transaction(world, solver)), []
 
 
-def _run(world: World, requested: Iterable[Sequence[Package]]) -> tuple[Any, list[Any]]:
+def _sparing(world: World, requested: Sequence[Sequence[Package]], chosen: list[Chosen]) -> list[Chosen]:
+    """The same, or a way that upgrades less of what lies below and takes no other version of anything new.
+
+    libsolv itself likes it better to upgrade a package than to bring a new one.
+    """
+    asked = {id(one) for versions in requested for one in versions}
+    upgraded = {id(below): below for one in chosen if id(one.package) not in asked for below in one.replaces}
+    locked: set[int] = set()
+    each = [[below] for below in upgraded.values()][:_TRIES]
+    for spared in (list(upgraded.values()), *each) if upgraded else ():
+        those = {world.number(one) for below in spared for one in world.replacing(below) if id(one) not in asked}
+        solver, problems = _run(world, requested, locked | those)
+        found = [] if problems else _transaction(world, solver)
+        if found and _same_versions(chosen, found):
+            chosen, locked = found, locked | those
+            if len(spared) == len(upgraded):
+                break
+    return chosen
+
+
+def _same_versions(some: Iterable[Chosen], others: Iterable[Chosen]) -> bool:
+    """Whether what is in both is there in one version."""
+    known = {one.package.name: one.package for one in some}
+    return all(known.get(one.package.name, one.package) is one.package for one in others)
+
+
+def _run(world: World, requested: Iterable[Sequence[Package]], locked: Iterable[int] = ()) -> tuple[Any, list[Any]]:
     solv, inner = world.pool.solv, world.pool.inner
     wanted = [[world.number(one) for one in versions] for versions in requested]
     job = solv.Job
     jobs = [inner.Job(job.SOLVER_INSTALL | job.SOLVER_SOLVABLE_ONE_OF, inner.towhatprovides(ids)) for ids in wanted]
+    jobs += [inner.Job(job.SOLVER_LOCK | job.SOLVER_SOLVABLE, number) for number in sorted(locked)]
     asked = {number for ids in wanted for number in ids}
-    for number, is_upgrade in world.unwelcome():
-        if number not in asked:
-            jobs.append(inner.Job(job.SOLVER_SOLVABLE | job.SOLVER_EXCLUDEFROMWEAK, number))
-            if is_upgrade:
-                jobs.append(inner.Job(job.SOLVER_SOLVABLE | job.SOLVER_DISFAVOR, number))
+    unwelcome = (number for number in world.unwelcome if number not in asked)
+    jobs += [inner.Job(job.SOLVER_SOLVABLE | job.SOLVER_EXCLUDEFROMWEAK, number) for number in unwelcome]
     solver = inner.Solver()
     for flag in (
         solver.SOLVER_FLAG_ALLOW_VENDORCHANGE,
@@ -88,7 +117,8 @@ def _problems(world: World, problems: Iterable[Any]) -> list[Problem]:
         known = _problem(world, info)
         if known is not None:
             found.setdefault((info.type, info.dep_id, *solvables), known)
-    return list(found.values())
+    # What lies below can not be changed, so it tells more than what could be installed as well.
+    return sorted(found.values(), key=lambda one: not isinstance(one.other, Installed))
 
 
 def _problem(world: World, info: Any) -> Problem | None:

@@ -102,15 +102,14 @@ class World:
         """Whether a recommendation alone can bring a package."""
         return isinstance(one, Installed) or not (one.name in self.policy.bad_recommendations or self.replaces(one))
 
-    def unwelcome(self) -> Iterator[tuple[int, bool]]:
-        """What no recommendation may bring, by libsolv's numbers, with whether that would replace one below."""
+    @functools.cached_property
+    def unwelcome(self) -> list[int]:
+        """What no recommendation may bring, by libsolv's numbers: what replaces one below, and what is named so."""
         inner = self.pool.inner
-        upgrades = {one.id for below in self.installed for one in self._newer(below)}
-        yield from ((number, True) for number in sorted(upgrades))
+        found = {self.number(one) for below in self.installed for one in self.replacing(below)}
         for name in self.policy.bad_recommendations:
-            for one in inner.whatprovides(inner.str2id(name)):
-                if one.name == name and one.id not in upgrades and not one.isinstalled():
-                    yield one.id, False
+            found.update(one.id for one in inner.whatprovides(inner.str2id(name)) if one.name == name)
+        return sorted(found)
 
     def supplemented(self, one: Package) -> list[Candidate]:
         """The packages for whose sake one comes by itself."""
@@ -216,7 +215,7 @@ class World:
                 yield one.id
 
     def obsoleting(self, one: Candidate) -> tuple[Candidate, ...]:
-        """The packages, installed and on offer, that obsolete one on offer: the best first."""
+        """The packages that obsolete one on offer, as the best of their name do: installed ones, the best first."""
         if isinstance(one, Installed):
             return ()
         obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
@@ -226,17 +225,20 @@ class World:
             if each.id not in self._barred and each.name != one.name
             if any(self._is_named(one, dependency) for dependency in each.lookup_deparray(obsoletes))
         }
-        return self._ranked(list(found.values()))
+        best = {name: self._best(name) for name in {each.name for each in found.values()}}
+        kept = {name for name, each in best.items() if each is not None and self.number(each) in found}
+        return self._ranked([each for each in found.values() if each.name in kept])
 
-    def _newer(self, below: Installed) -> Iterator[Any]:
-        """What would take the place of an installed package."""
-        inner = self.pool.inner
-        for one in inner.whatprovides(inner.str2id(below.name)):
-            if one.name == below.name and not one.isinstalled():
-                yield one
-        for one in self._obsoleting.get(below.name, ()):
-            if not one.isinstalled() and below in self.replaces(self.candidate(one)):
-                yield one
+    def _best(self, name: str) -> Candidate | None:
+        return next((one for one in self.named(name, "") if one.name == name), None)
+
+    def replacing(self, below: Installed) -> list[Package]:
+        """What may take the place of an installed package: newer versions, and what obsoletes it."""
+        named = self.pool.inner.whatprovides(self.pool.inner.str2id(below.name))
+        found = [one for one in named if one.name == below.name]
+        found += [one for one in self._obsoleting.get(below.name, ()) if one.id not in self._barred]
+        packages = [self.candidate(one) for one in found if not one.isinstalled()]
+        return [one for one in packages if isinstance(one, Package) and below in self.replaces(one)]
 
     @functools.cached_property
     def _obsoleting(self) -> dict[str, list[Any]]:
