@@ -12,10 +12,10 @@ import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from support import debian, tools
+from support import debian, samples, tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # As setcap writes cap_net_raw+ep; one of its bytes is a NUL in the middle.
@@ -271,3 +271,16 @@ def product() -> Iterator[tools.Copy]:
     """The product as every user may run it."""
     with tools.scratch("oe-oci-product-", 0o755) as folder:
         yield tools.Copy(folder)
+
+
+@pytest.fixture(scope="session")
+def sample_feeds(room: Path) -> Callable[[str], samples.Feeds]:
+    """The set of samples as packages of a kind; made when it is first asked for."""
+    made: dict[str, samples.Feeds] = {}
+
+    def of(kind: str) -> samples.Feeds:
+        if kind not in made:
+            made[kind] = samples.feeds(kind, room / f"samples of {kind}")
+        return made[kind]
+
+    return of

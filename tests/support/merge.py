@@ -183,7 +183,7 @@ class Dpkg(Root):
     def unpack(self, file: Path) -> Unpacked:
         package = read_fields(file)
         self._packages[package.name] = package
-        with _data(file) as archive:
+        with data_of(file) as archive:
             for member in archive:
                 self._add(member, archive, package)
         return package
@@ -263,7 +263,7 @@ def read_fields(file: Path) -> Unpacked:
 
 
 @contextlib.contextmanager
-def _data(file: Path) -> Iterator[tarfile.TarFile]:
+def data_of(file: Path) -> Iterator[tarfile.TarFile]:
     """The files of a package, by dpkg's own tool."""
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as process:
         with tarfile.open(fileobj=process.stdout, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:

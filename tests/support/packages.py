@@ -164,13 +164,15 @@ def package(
     kind: str = "deb",
     form: str = "ar",
     compression: str = "",
+    tar_format: int = tarfile.PAX_FORMAT,
     **fields: str,
 ) -> Made:
     """A package with the control fields that every one has; `_` in another field's name stands for `-`."""
     usual = {"Package": name, "Version": version, "Architecture": arch}
     rest = {"Maintainer": "Tester <tester@example.com>", "Description": f"{name} for tests"}
     all_fields = {**usual, **{key.replace("_", "-"): value for key, value in fields.items()}, **rest}
-    data = deb(all_fields, files, scripts, form=form, compression=compression or {"deb": "xz", "ipk": "gz"}[kind])
+    compression = compression or {"deb": "xz", "ipk": "gz"}[kind]
+    data = deb(all_fields, files, scripts, form=form, compression=compression, tar_format=tar_format)
     return Made(all_fields, data, f"{name}_{version.partition(':')[2] or version}_{arch}.{kind}")
 
 
