@@ -28,7 +28,11 @@ class Way(NamedTuple):
         return samples.Images(*self.without)
 
 
-WAYS = {"ipk built in": Way("ipk", "builtin"), "deb built in": Way("deb", "builtin")}
+WAYS = {
+    "ipk built in": Way("ipk", "builtin"),
+    "deb built in": Way("deb", "builtin"),
+    "rpm built in": Way("rpm", "builtin"),
+}
 # What the tools themselves take in no package: dpkg capabilities; what rpm does not is told in `samples`.
 CAN_NOT = {"deb": ("net-probe",), "rpm": ("special",)}
 # The name under which the new one of a configuration file lies that somebody changed: each tool has its own.
