@@ -103,19 +103,12 @@ def place(shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | N
 class Placing:
     """What placing has in common whatever the format: where a path lies, which directories are made on the way.
 
-    `tree` is what lies below, `occupied` gives every directory of it with something in it, `epoch` is as of `place`.
+    `tree` is what lies below, `epoch` is as of `place`.
     """
 
-    def __init__(
-        self,
-        shipments: Sequence[Shipment],
-        tree: Lookup,
-        occupied: Callable[[], Collection[str]],
-        epoch: int | None,
-    ) -> None:
+    def __init__(self, shipments: Sequence[Shipment], tree: Lookup, epoch: int | None) -> None:
         self._shipments = shipments
         self._tree = tree
-        self._occupied = occupied
         self._epoch = epoch
         self._files: dict[str, Placed] = {}
         self._made: dict[str, Entry] = {}  # directories that no package ships
@@ -162,13 +155,6 @@ class Placing:
         latest = entry.mtime if self._epoch is None else min(entry.mtime, self._epoch)
         return entry._replace(mtime=max(0, latest))
 
-    def _put(self, number: int, member: Member, place: str) -> None:
-        there = self._there(place)
-        filled = place in self._made or place in self._filled
-        if there is not None and there.kind == DIRECTORY and (filled or place in self._occupied()):
-            self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
-        self._files[place] = Placed(member.entry, member, number)
-
     def _parent(self, number: int, path: str) -> str:
         """The real directory behind a path; made where it is missing."""
         if path not in self._parents:
@@ -201,7 +187,7 @@ class _Debian(Placing):
     """As dpkg and opkg do it."""
 
     def __init__(self, shipments: Sequence[Shipment], below: Below, kind: str, epoch: int | None) -> None:
-        super().__init__(shipments, below.tree, below.occupied, epoch)
+        super().__init__(shipments, below.tree, epoch)
         self._below = below
         self._deb = kind == DEB
         self._owners: dict[str, list[_Rival]] = {}
@@ -250,6 +236,13 @@ class _Debian(Placing):
             else:
                 self._put(number, member, place)
         return outcome != _LOSES
+
+    def _put(self, number: int, member: Member, place: str) -> None:
+        there = self._there(place)
+        filled = place in self._made or place in self._filled
+        if there is not None and there.kind == DIRECTORY and (filled or place in self._below.occupied()):
+            self._clash(number, member.path, f"is a {member.entry.kind}, where there is a directory with files")
+        self._files[place] = Placed(member.entry, member, number)
 
     def _contest(self, number: int, member: Member, place: str) -> int:
         """Which of a member and what is at its place stays there, and whether both packages own that."""

@@ -41,7 +41,6 @@ WAYS = {
     "deb built in": Way("deb", "builtin"),
     "rpm built in": Way("rpm", "builtin"),
     "apt": Way("deb", "native", CAN_NOT["deb"]),
-    "rpm built in": Way("rpm", "builtin", CAN_NOT["rpm"]),
     "dnf": Way("rpm", "native", CAN_NOT["rpm"], runs=True),
     "opkg": Way("ipk", "native", CAN_NOT["ipk"], runs=True),
 }

@@ -6,7 +6,6 @@ Must not know blobs, caches or OCI documents.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Callable
 
 from ...accounts import Owners as AskedFor
@@ -14,7 +13,7 @@ from ...accounts import read_names
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault
 from ...populate import Wanted
-from ...tree import Overlay, Tree, ancestors, shown
+from ...tree import Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
 from ..foreign import DATABASES, check_format
 from ..installation import Installation, plain_parents, tell, with_database
@@ -157,12 +156,8 @@ class RpmInstaller:
                 if file is not None:
                     yield one, file
 
-        @cache
-        def occupied() -> set[str]:
-            return {up for path in tree.entries for up in ancestors(path)}
-
         gone = [Erased(one, self._facts.of(one), self._owners.paths(one)) for one in erased]
-        return Below(tree, owners, occupied, gone)
+        return Below(tree, owners, gone)
 
     def _behind_link(self, package: Installed, place: str) -> File | None:
         """What a package says of the path of which a link leads to a place."""

@@ -31,7 +31,7 @@ from .disposition import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import NoReturn, Union
 
     from ...tree import Entry, Lookup
@@ -53,13 +53,11 @@ class Erased(NamedTuple):
 class Below(NamedTuple):
     """What lies below a layer, the packages that go with it still there.
 
-    `owners` gives the packages that own what lies at a place, with what each says of it; `occupied` every directory
-    with something in it.
+    `owners` gives the packages that own what lies at a place, with what each says of it.
     """
 
     tree: Lookup
     owners: Callable[[str], Iterable[tuple[Installed, File]]]
-    occupied: Callable[[], Collection[str]]
     erased: Sequence[Erased]
 
 
@@ -99,7 +97,7 @@ def place(
 
 class _Rpm(Placing):
     def __init__(self, shipments: Sequence[Shipment], below: Below, epoch: int | None) -> None:
-        super().__init__(shipments, below.tree, below.occupied, epoch)
+        super().__init__(shipments, below.tree, epoch)
         self._below = below
         self._going = {id(one.package) for one in below.erased}
         self._prior: dict[str, _Prior] = {}
@@ -128,7 +126,7 @@ class _Rpm(Placing):
         there = self._there(new)
         if there is not None and there.kind == DIRECTORY:
             self._clash(number, file.path, f"is a {member.entry.kind}, where there is a directory")
-        self._put(number, member, new)
+        self._files[new] = Placed(member.entry, member, number)
 
     def placement(self) -> Placement:
         found = super().placement()
