@@ -181,7 +181,9 @@ class Dnf:
         known = read_names(tree, self._accounts)
         for package, kind, name in self._unknown:
             if name not in (known.users if kind == "user" else known.groups):
-                message = f"{package}: the image has no {kind} '{name}', whom its files belong to"
+                message = (
+                    f"{package}: {_first_of(held, kind, name)} is of the {kind} '{name}', which the image does not have"
+                )
                 hint = "declare it in OCI_IMAGE_ACCOUNTS, or have the package that makes it in a layer below"
                 raise ToolError(f"layer '{request.layer}': dnf: {message}", hint=hint)
         names = {name for _, _, name in self._unknown}
@@ -313,6 +315,13 @@ class Dnf:
                 "rpm changes its root, which is not allowed here",
                 hint=f"run unshare --map-root-user --map-auto oe-oci … without fakeroot, or {BUILTIN}",
             )
+
+
+def _first_of(held: Sequence[Contents], kind: str, name: str) -> str:
+    """The first file that belongs to a user or group."""
+    members = (member for contents in held for member in contents.members)
+    owned = (member.path for member in members if name == (member.user if kind == "user" else member.group))
+    return shown(next(owned, ""))
 
 
 def _check_links(tree: Tree, folder: str) -> None:
