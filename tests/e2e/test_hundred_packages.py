@@ -36,7 +36,7 @@ class Way(NamedTuple):
     manager: str
 
 
-WAYS = {"deb built in": Way("deb", "builtin")}
+WAYS = {"deb built in": Way("deb", "builtin"), "rpm built in": Way("rpm", "builtin")}
 
 
 class Hundred(NamedTuple):
