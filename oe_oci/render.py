@@ -102,7 +102,8 @@ def _packages_text(layer: str, packages: LayerPackages) -> list[str]:
 def _remark(package: InstalledPackage) -> str:
     remarks = [package.asked_by or "the layer"]
     if package.replaces:
-        remarks.append(f"upgrade from {package.replaces}")
+        other = " " in package.replaces  # has another name
+        remarks.append(f"{'takes the place of' if other else 'upgrade from'} {package.replaces}")
     if package.scripts:
         remarks.append(f"not run: {', '.join(package.scripts)}")
     return "; ".join(remarks)

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     Hold = Callable[[Sequence[Contents]], None]
 
 _ROOT = {"root": 0}
-_SCRIPTS = "what a package's scripts would create is not there, as they do not run"
 
 
 class RpmInstaller:
@@ -170,25 +169,17 @@ class RpmInstaller:
         """The entries with the owners that packages name, which the image or OCI_IMAGE_ACCOUNTS must know."""
         names = read_names(Overlay(tree, placement.entries), self._config.accounts)
         users, groups = {**names.users, **_ROOT}, {**names.groups, **_ROOT}
-        entries = dict(placement.entries)
-        asked: tuple[set[str], set[str]] = set(), set()
-        unknown: dict[tuple[str, str], Fault] = {}
+        entries, faults = dict(placement.entries), {}
+        members = [member for _, member, _ in placement.files.values()]
         for path, (_, member, number) in placement.files.items():
-            wanted = (("user", member.user, users), ("group", member.group, groups))
-            for what, name, known in wanted:
-                if name not in known and (what, name) not in unknown:
+            for what, name, known in (("user", member.user, users), ("group", member.group, groups)):
+                if name not in known and (what, name) not in faults:
                     package = shipments[number].package.shown
-                    message = f"layer '{layer}': {package}: {shown(member.path)} is of the {what} '{name}', "
-                    message += "which the image does not have"
-                    hint = f"declare it: {what}:{name}:NUMBER; {_SCRIPTS}"
-                    unknown[what, name] = Fault("OCI_IMAGE_ACCOUNTS", message, hint)
-            for names_asked, (_, name, _) in zip(asked, wanted):
-                names_asked.add(name)
-            uid, gid = users.get(member.user, 0), groups.get(member.group, 0)
-            entries[path] = entries[path]._replace(uid=uid, gid=gid)
-        if unknown:
-            raise ConfigError(unknown.values())
-        return entries, AskedFor(*asked)
+                    faults[what, name] = _unknown_owner(f"layer '{layer}': {package}: {shown(member.path)}", what, name)
+            entries[path] = entries[path]._replace(uid=users.get(member.user, 0), gid=groups.get(member.group, 0))
+        if faults:
+            raise ConfigError(faults.values())
+        return entries, AskedFor({member.user for member in members}, {member.group for member in members})
 
     def _advance(
         self,
@@ -213,6 +204,11 @@ class RpmInstaller:
         """What a layer wants, with the database as it is after it; `whole` is the tree with what is wanted."""
         written = database.write(whole, Step(self._installed, (), (), (), self._epoch), KEEP)
         return with_database(tree, wanted, written, self._epoch)
+
+
+def _unknown_owner(file: str, what: str, name: str) -> Fault:
+    hint = f"declare it: {what}:{name}:NUMBER; what a package's scripts would create is not there, as they do not run"
+    return Fault("OCI_IMAGE_ACCOUNTS", f"{file} is of the {what} '{name}', which the image does not have", hint)
 
 
 def _header(path: str, contents: Contents, which: str) -> Header:
