@@ -9,7 +9,6 @@ against a package is left out.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -21,8 +20,8 @@ from benchmarks.packages import TOOLS, run, write_index
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# By format: the package manager with all it runs; and what making a feed takes.
-MANAGERS = {"deb": ("apt-get", "dpkg"), "ipk": ("opkg",), "rpm": ("dnf", "rpm")}
+# By format: the package manager's name with its programs; and what making a feed takes.
+MANAGERS = {"deb": ("apt", ("apt-get", "dpkg")), "ipk": ("opkg", ("opkg",)), "rpm": ("dnf", ("dnf", "rpm"))}
 NEEDED = {"deb": TOOLS, "ipk": TOOLS, "rpm": (*TOOLS, "rpmbuild", "createrepo_c")}
 
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates", "triggers")
@@ -87,11 +86,14 @@ def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
     for deb in debs:
         run("dpkg-deb", "--extract", deb, root)
         spec.append(_package(deb))
-    with open(os.path.join(unpacked, "set.spec"), "w", encoding="utf-8") as file:
-        file.write("".join(spec))
+    # rpmbuild looks into each file for its kind, most of its time, unless it knows of hardly any.
+    for name, text in (("set.spec", "".join(spec)), ("magic", "0 string \\177ELF ELF\n")):
+        with open(os.path.join(unpacked, name), "w", encoding="utf-8") as file:
+            file.write(text)
     macros = {**_MACROS, "_topdir": unpacked, "_rpmdir": feed}
     defined = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
-    run("rpmbuild", "-bb", "--quiet", "--noclean", "--buildroot", root, *defined, f"{unpacked}/set.spec")
+    command = ["rpmbuild", "-bb", "--quiet", "--noclean", "--buildroot", root, *defined, f"{unpacked}/set.spec"]
+    run(*command, MAGIC=os.path.join(unpacked, "magic"))
     shutil.rmtree(unpacked)
     run("createrepo_c", "--quiet", feed)
 
@@ -122,12 +124,14 @@ def _relations(text: str) -> Iterator[str]:
 
 def _files(deb: str) -> Iterator[str]:
     """The lines of a spec file that name what a package ships."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as data:
-        with tarfile.open(fileobj=data.stdout, mode="r|") as archive:
-            for member in archive:
-                path = member.name.removeprefix(".")
-                if path.strip("/"):
-                    yield f'{"%dir " if member.isdir() else ""}"{escaped(path)}"'
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as data,
+        tarfile.open(fileobj=data.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            path = member.name.removeprefix(".")
+            if path.strip("/"):
+                yield f'{"%dir " if member.isdir() else ""}"{escaped(path)}"'
 
 
 def escaped(path: str) -> str:
