@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks.packages import TOOLS, run, write_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 # By format: the package manager's name with its programs; and what making a feed takes.
 MANAGERS = {"deb": ("apt", ("apt-get", "dpkg")), "ipk": ("opkg", ("opkg",)), "rpm": ("dnf", ("dnf", "rpm"))}
@@ -85,7 +85,8 @@ def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
     os.makedirs(root)
     for deb in debs:
         run("dpkg-deb", "--extract", deb, root)
-        spec.append(_package(deb))
+        fields = re.findall(r"^(\S+): (.*)$", run("dpkg-deb", "--field", deb), re.MULTILINE)
+        spec.append(part_of_spec(dict(fields), _members(deb)))
     # rpmbuild looks into each file for its kind, most of its time, unless it knows of hardly any.
     for name, text in (("set.spec", "".join(spec)), ("magic", "0 string \\177ELF ELF\n")):
         with open(os.path.join(unpacked, name), "w", encoding="utf-8") as file:
@@ -98,9 +99,8 @@ def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
     run("createrepo_c", "--quiet", feed)
 
 
-def _package(deb: str) -> str:
-    """The part of a spec file that a package is."""
-    fields = dict(re.findall(r"^(\S+): (.*)$", run("dpkg-deb", "--field", deb), re.MULTILINE))
+def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]]) -> str:
+    """What a spec file says of a package with such fields; `members` are paths, and whether each is a folder."""
     epoch, _, rest = fields["Version"].rpartition(":")
     version, _, release = rest.rpartition("-")
     more = [f"Epoch: {epoch}"] if epoch else []
@@ -112,7 +112,7 @@ def _package(deb: str) -> str:
         version=(version or rest).replace("-", "."),
         release=release if version else "0",
         more="\n".join(more),
-        files="\n".join(_files(deb)),
+        files="\n".join(f'{"%dir " if folder else ""}"{_escaped(path)}"' for path, folder in members),
     )
 
 
@@ -122,8 +122,12 @@ def _relations(text: str) -> Iterator[str]:
         yield f"({' or '.join(names)})" if len(names) > 1 else names[0]
 
 
-def _files(deb: str) -> Iterator[str]:
-    """The lines of a spec file that name what a package ships."""
+def _escaped(path: str) -> str:
+    """A pattern that matches a path in rpmbuild's language; for braces it has none but any character."""
+    return re.sub(r"[{}\\]", "?", re.sub(r"([\[\]*?%])", r"[\1]", path))
+
+
+def _members(deb: str) -> Iterator[tuple[str, bool]]:
     with (
         subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as data,
         tarfile.open(fileobj=data.stdout, mode="r|") as archive,
@@ -131,12 +135,7 @@ def _files(deb: str) -> Iterator[str]:
         for member in archive:
             path = member.name.removeprefix(".")
             if path.strip("/"):
-                yield f'{"%dir " if member.isdir() else ""}"{escaped(path)}"'
-
-
-def escaped(path: str) -> str:
-    """A pattern that matches a path in rpmbuild's language; for braces it has none but any character."""
-    return re.sub(r"[{}\\]", "?", re.sub(r"([\[\]*?%])", r"[\1]", path))
+                yield path, member.isdir()
 
 
 _MAKERS: dict[str, Callable[[Sequence[str], str, str], None]] = {"deb": _copy, "ipk": _make_ipks, "rpm": _make_rpms}
