@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import packages
+from benchmarks import formats, packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,12 +31,17 @@ _SUFFIXES = ("conf", "h", "json", "py", "txt")
 
 @dataclass(frozen=True)
 class Corpus:
-    """`option` is that of oe-oci which takes the input, `layers` are named in the configuration's grammar."""
+    """`option` is that of oe-oci which takes the input, `layers` are named in the configuration's grammar.
+
+    To make it takes the programs `needed`. With a `format` of packages, it is for those that install it.
+    """
 
     name: str
     option: str
     layers: tuple[str, ...]
     make: Callable[[str], None]
+    needed: tuple[str, ...] = ()
+    format: str = ""
 
     def made(self, folder: str) -> str:
         """Its folder below another, made where it is missing."""
@@ -53,7 +58,8 @@ def corpora() -> dict[str, Corpus]:
     """Every corpus by its name, in the order they are measured."""
     counts = {"files-1k": 1_000, "files-10k": 10_000, "files-50k": 50_000, "files-200k": 200_000}
     found = [_of_files(name, count) for name, count in counts.items()]
-    found += [_of_packages(name, layers) for name, layers in packages.LAYERS.items()]
+    feeds = [_of_packages(name, layers) for name, layers in packages.LAYERS.items()]
+    found += [*feeds, *(_of_format(feed, kind) for feed in feeds for kind in formats.MANAGERS)]
     return {corpus.name: corpus for corpus in found}
 
 
@@ -64,7 +70,18 @@ def _of_files(name: str, count: int) -> Corpus:
 
 def _of_packages(name: str, layers: dict[str, tuple[str, ...]]) -> Corpus:
     words = tuple(f"{layer}:packages:{','.join(names)}," for layer, names in layers.items())
-    return Corpus(name, "--feed", words, lambda place: packages.make(place, [*sum(layers.values(), ())]))
+    return Corpus(
+        name, "--feed", words, lambda place: packages.make(place, [*sum(layers.values(), ())]), packages.TOOLS
+    )
+
+
+def _of_format(feed: Corpus, kind: str) -> Corpus:
+    """The packages of a feed in one format, made of them."""
+
+    def make(place: str) -> None:
+        formats.make(place, kind, os.path.join(feed.made(os.path.dirname(place)), "input"))
+
+    return Corpus(f"{feed.name}-{kind}", feed.option, feed.layers, make, formats.NEEDED[kind], kind)
 
 
 # ---- many small files
@@ -128,13 +145,6 @@ class Copy:
         source = os.path.join(self._made, "input")
         subprocess.run(["cp", "-R", "--preserve=mode", source, self.place], check=True)
 
-    def read(self) -> None:
-        """Read all of it, so that it is in memory as far as there is room."""
-        for path in _files(self.place):
-            with open(os.path.join(self.place, path), "rb") as file:
-                while file.read(1 << 20):
-                    pass
-
     def change(self) -> None:
         self._replace("changed")
 
@@ -152,14 +162,22 @@ def _files(folder: str) -> Iterator[str]:
             yield os.path.relpath(os.path.join(found, name), folder)
 
 
+def read(folder: str) -> None:
+    """Read all files below a folder, so that they are in memory as far as there is room."""
+    for path in _files(folder):
+        with open(os.path.join(folder, path), "rb") as file:
+            while file.read(1 << 20):
+                pass
+
+
 def describe(made: str) -> str:
     """How much a corpus's input is."""
-    count = debs = size = 0
+    count = packages = size = 0
     for path in _files(os.path.join(made, "input")):
         count += 1
-        debs += path.endswith(".deb")
+        packages += path.endswith((".deb", ".ipk", ".rpm"))
         size += os.lstat(os.path.join(made, "input", path)).st_size
-    return f"{f'{debs} packages' if debs else f'{count} files and links'}, {size / 1e6:.1f} MB"
+    return f"{f'{packages} packages' if packages else f'{count} files and links'}, {size / 1e6:.1f} MB"
 
 
 def remove(path: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Measures builds of oe-oci, with its layer cache and without, and umoci's way of building, in turn."""
+"""Measures builds of oe-oci, with its layer cache and without, umoci's way of building, and package managers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import argparse
 import fcntl
 import json
 import os
-import shutil
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import corpus, packages, peers
+from benchmarks import corpus, formats, peers
 from benchmarks.builds import Builds
+from benchmarks.managers import Managers
 from benchmarks.measure import machine, version_of
 from benchmarks.table import FAILED, WRONG, Run, report
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORPORA = corpus.corpora()
-FULL = ("files-10k", "files-50k", "files-200k", "packages")
-QUICK = ("files-1k", "packages-few")
+FULL = ("files-10k", "files-50k", "files-200k", "packages", *(f"packages-{kind}" for kind in formats.MANAGERS))
+QUICK = ("files-1k", "packages-few", *(f"packages-few-{kind}" for kind in formats.MANAGERS))
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,14 +48,6 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def present(tools: Sequence[str], without: str) -> bool:
-    """Whether programs are there; what can not be measured without them is said."""
-    missing = [tool for tool in tools if not shutil.which(tool)]
-    if missing:
-        print(f"no {', '.join(missing)}: without {without}", file=sys.stderr)
-    return not missing
-
-
 def write(work: str, runs: Sequence[Run], sizes: dict[str, str], facts: dict[str, Any]) -> None:
     """Write the results so far."""
     with open(os.path.join(work, "results.md"), "w", encoding="utf-8") as file:
@@ -79,7 +71,7 @@ def main() -> int:
 
 def run_all(arguments: argparse.Namespace, work: str) -> int:
     """Measure each corpus in turn, and print the tables; the exit status."""
-    umoci = not arguments.without_umoci and present(peers.UMOCI_TOOLS, "the umoci flow")
+    umoci = not arguments.without_umoci and peers.present(peers.UMOCI_TOOLS, "the umoci flow")
     facts = {**machine(work), "oe-oci": version_of(peers.OE_OCI, "--version")}
     if umoci:
         facts["umoci"] = version_of("umoci", "--version")
@@ -87,13 +79,18 @@ def run_all(arguments: argparse.Namespace, work: str) -> int:
     sizes: dict[str, str] = {}
     print(f"{work} is on {facts['file system']}", file=sys.stderr)
     for name in arguments.corpora:
-        if name in packages.LAYERS and not present(packages.TOOLS, name):
+        chosen = CORPORA[name]
+        if not peers.present(chosen.needed, name):
             continue
-        builds = Builds(CORPORA[name], work, arguments.timeout, umoci=umoci)
+        builds: Builds | Managers
+        if chosen.format:
+            builds = Managers(chosen, work, arguments.timeout)
+        else:
+            builds = Builds(chosen, work, arguments.timeout, umoci=umoci)
         sizes[name] = builds.size
-        facts.update(builds.compressors)
         for number in range(1, arguments.rounds + 1):
             builds.round(number)
+            facts.update(builds.facts)
             write(work, [*runs, *builds.runs], sizes, facts)
         runs += builds.runs
         builds.close()

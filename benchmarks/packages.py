@@ -62,12 +62,11 @@ def make(place: str, names: Sequence[str]) -> None:
     os.mkdir(feed)
     os.mkdir(changed)
     _fetch(names, os.path.join(place, "apt"), feed)
-    paragraphs = {name: _paragraph(os.path.join(feed, name)) for name in sorted(os.listdir(feed))}
-    _write_index(feed, paragraphs)
+    paragraphs = write_index(feed)
     old = file_of(CHANGED, feed)
     new = os.path.join(changed, os.path.basename(old))
     _rebuild(old, new, os.path.join(place, "unpacked"))
-    _write_index(changed, {**paragraphs, os.path.basename(new): _paragraph(new)})
+    _write_paragraphs(changed, {**paragraphs, os.path.basename(new): _paragraph(new)})
 
 
 def file_of(name: str, feed: str) -> str:
@@ -84,7 +83,7 @@ def _fetch(names: Sequence[str], state: str, feed: str) -> None:
         with open(os.path.join(state, file), "w", encoding="utf-8") as out:
             out.write(text)
     for words in (["update"], ["install", "-y", "--download-only", *names]):
-        _run("apt-get", "-q", "-c", os.path.join(state, "apt.conf"), *words)
+        run("apt-get", "-q", "-c", os.path.join(state, "apt.conf"), *words)
     for path in glob.glob(os.path.join(state, "archives", "*.deb")):
         shutil.move(path, feed)
     shutil.rmtree(state)
@@ -92,7 +91,7 @@ def _fetch(names: Sequence[str], state: str, feed: str) -> None:
 
 def _rebuild(old: str, new: str, unpacked: str) -> None:
     """The same package with another text of the same size in one file of its documentation."""
-    _run("dpkg-deb", "--raw-extract", old, unpacked)
+    run("dpkg-deb", "--raw-extract", old, unpacked)
     path = os.path.join("usr", "share", "doc", CHANGED, "copyright")
     with open(os.path.join(unpacked, path), "rb+") as file:
         before = file.read()
@@ -102,7 +101,7 @@ def _rebuild(old: str, new: str, unpacked: str) -> None:
         sums = file.read()
     with open(os.path.join(unpacked, "DEBIAN", "md5sums"), "w", encoding="utf-8") as file:
         file.write(sums.replace(_md5(before), _md5(before.swapcase())))
-    _run("dpkg-deb", "--build", "--root-owner-group", unpacked, new, SOURCE_DATE_EPOCH="1700000000")
+    run("dpkg-deb", "--build", "--root-owner-group", unpacked, new, SOURCE_DATE_EPOCH="1700000000")
     shutil.rmtree(unpacked)
 
 
@@ -110,21 +109,29 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
+def write_index(feed: str) -> dict[str, str]:
+    """Write the index of a folder of packages; what it says of each, by the file's name."""
+    paragraphs = {name: _paragraph(os.path.join(feed, name)) for name in sorted(os.listdir(feed))}
+    _write_paragraphs(feed, paragraphs)
+    return paragraphs
+
+
 def _paragraph(path: str) -> str:
     """What the feed's index says of a package."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     more = {"Filename": os.path.basename(path), "Size": os.path.getsize(path), "SHA256": digest}
-    control = _run("dpkg-deb", "--field", path).rstrip("\n")
+    control = run("dpkg-deb", "--field", path).rstrip("\n")
     return f"{control}\n" + "".join(f"{field}: {value}\n" for field, value in more.items())
 
 
-def _write_index(folder: str, paragraphs: dict[str, str]) -> None:
+def _write_paragraphs(folder: str, paragraphs: dict[str, str]) -> None:
     with open(os.path.join(folder, "Packages"), "w", encoding="utf-8") as file:
         file.write("\n".join(paragraphs.values()))
 
 
-def _run(*command: str, **env: str) -> str:
+def run(*command: str, **env: str) -> str:
+    """What a program prints; the end of the benchmark where it fails."""
     done = subprocess.run(
         command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

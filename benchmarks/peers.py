@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -43,6 +44,14 @@ def configuration(layers: Iterable[str]) -> str:
     """An `image.conf` of these layers."""
     labels = " ".join(f"{key}={value}" for key, value in _LABELS.items())
     return _CONF.format(layers=" ".join(layers), labels=labels)
+
+
+def present(programs: Iterable[str], without: str) -> bool:
+    """Whether programs are there; what can not be measured without them is said."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        print(f"no {', '.join(missing)}: without {without}", file=sys.stderr)
+    return not missing
 
 
 def can_be_paranoid() -> bool:

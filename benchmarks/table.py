@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ SCENARIOS = {
     "off": 'cold, `OCI_LAYER_CACHE = "0"`',
     "umoci": "umoci flow",
 }
+BUILT_IN = "built in"
 DONE, FAILED, WRONG, EXPIRED = "done", "failed", "wrong image", "took too long"
 
 NOTE = """\
@@ -29,7 +31,10 @@ one run of this benchmark; CPU seconds and ratios within a round bear it better.
 
 
 class Run(NamedTuple):
-    """One measured build. `size` is what its layers take in the layout, in bytes; 0 where there is no image."""
+    """One measured build. `size` is what its layers take in the layout, in bytes; 0 where there is no image.
+
+    Where package managers are compared, `manager` is the one that installed.
+    """
 
     corpus: str
     round: int
@@ -40,6 +45,7 @@ class Run(NamedTuple):
     cpu: float
     peak: float
     size: int
+    manager: str = ""
 
 
 def report(runs: Sequence[Run], corpora: Mapping[str, str], machine: Mapping[str, object]) -> str:
@@ -56,27 +62,36 @@ def report(runs: Sequence[Run], corpora: Mapping[str, str], machine: Mapping[str
 
 
 def table(runs: Sequence[Run]) -> str:
-    """A table of the runs of one corpus: a row for each compression and scenario."""
+    """A table of the runs of one corpus: a row for each compression, scenario and package manager."""
+    other = "package manager" if any(run.manager for run in runs) else "umoci flow"
     rows = [
-        ("Layers", "Build", "Wall s", "CPU s", "Peak MiB", "Layers MB", "vs cold", "vs umoci flow"),
+        ("Layers", "Build", "Wall s", "CPU s", "Peak MiB", "Layers MB", "vs cold", f"vs {other}"),
         ("---", "---", *["---:"] * 6),
     ]
-    for compression in dict.fromkeys(run.compression for run in runs):
-        rows += [
-            _row(runs, compression, scenario)
-            for scenario in SCENARIOS
-            if any((run.compression, run.scenario) == (compression, scenario) for run in runs)
-        ]
+    compressions, managers = ({getattr(run, fact): None for run in runs} for fact in ("compression", "manager"))
+    for key in itertools.product(compressions, SCENARIOS, managers):
+        every = [run for run in runs if (run.compression, run.scenario, run.manager) == key]
+        rows += [_row(runs, every)] if every else []
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _row(runs: Sequence[Run], compression: str, scenario: str) -> tuple[str, ...]:
-    every = [run for run in runs if (run.compression, run.scenario) == (compression, scenario)]
+def _row(runs: Sequence[Run], every: Sequence[Run]) -> tuple[str, ...]:
+    first = every[0]
     good = [run for run in every if run.outcome == DONE]
     faults = ", ".join(dict.fromkeys(run.outcome for run in every if run.outcome != DONE))
-    head = (compression, SCENARIOS[scenario] + (f" (**{faults}**: {len(every) - len(good)})" if faults else ""))
+    build = f"{first.manager}: {SCENARIOS[first.scenario]}" if first.manager else SCENARIOS[first.scenario]
+    head = (first.compression, build + (f" (**{faults}**: {len(every) - len(good)})" if faults else ""))
     if not good:
         return (*head, *["-"] * 6)
+
+    def is_cold(run: Run) -> bool:
+        return (run.compression, run.scenario, run.manager) == (first.compression, "cold", first.manager)
+
+    def is_other(run: Run) -> bool:
+        if first.manager:
+            return run.scenario == first.scenario and run.manager != BUILT_IN
+        return run.scenario == "umoci"
+
     walls = [run.wall for run in good]
     return (
         *head,
@@ -84,8 +99,8 @@ def _row(runs: Sequence[Run], compression: str, scenario: str) -> tuple[str, ...
         seconds(median(run.cpu for run in good)),
         f"{median(run.peak for run in good):.0f}",
         f"{median(run.size for run in good) / 1e6:.1f}",
-        _times(ratio(runs, good, lambda run: (run.compression, run.scenario) == (compression, "cold"))),
-        _times(ratio(runs, good, lambda run: run.scenario == "umoci")),
+        _times(ratio(runs, good, is_cold)),
+        _times(ratio(runs, good, is_other)),
     )
 
 

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import corpus, peers
+from benchmarks import corpus, formats, peers
 from benchmarks.main import parse
+from benchmarks.managers import Managers, native
 from benchmarks.measure import file_system, measure, read_image
-from benchmarks.table import DONE, EXPIRED, WRONG, Run, ratio, report, table
+from benchmarks.table import DONE, EXPIRED, FAILED, WRONG, Run, ratio, report, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ENV = {"PATH": os.environ["PATH"]}
 
 
-def run(scenario: str, wall: float, number: int = 1, outcome: str = DONE, compression: str = "gzip") -> Run:
-    return Run("files", number, compression, scenario, outcome, wall, 2 * wall, 50.4, 1_500_000)
+def run(
+    scenario: str, wall: float, number: int = 1, outcome: str = DONE, compression: str = "gzip", manager: str = ""
+) -> Run:
+    return Run("files", number, compression, scenario, outcome, wall, 2 * wall, 50.4, 1_500_000, manager)
 
 
 class TestTable:
@@ -46,6 +50,19 @@ class TestTable:
             "| gzip | nothing changed | 0.250 (0.250-0.250) | 0.500 | 50 | 1.5 | 16x | 240x |",
             "| gzip | umoci flow | 60.0 (60.0-60.0) | 120.0 | 50 | 1.5 | 0.07x | 1.00x |",
             "| zstd | cold, empty cache | 0.500 (0.500-0.500) | 1.00 | 50 | 1.5 | 1.00x | 120x |",
+        ]
+
+    def test_package_managers_are_compared_within_a_scenario(self):
+        walls = {"built in": (2, 0.5), "dnf": (8, 1)}
+        runs = [run(each, walls[who][n], manager=who) for n, each in enumerate(("cold", "same")) for who in walls]
+        rows = table(runs).splitlines()
+        assert rows[0].endswith("| vs cold | vs package manager |")
+        cells = [row.strip("| ").split(" | ") for row in rows[2:]]
+        assert [(row[1], *row[-2:]) for row in cells] == [
+            ("built in: cold, empty cache", "1.00x", "4.00x"),
+            ("dnf: cold, empty cache", "1.00x", "1.00x"),
+            ("built in: nothing changed", "4.00x", "2.00x"),
+            ("dnf: nothing changed", "8.00x", "1.00x"),
         ]
 
     def test_what_went_wrong_is_marked_and_not_counted(self):
@@ -127,20 +144,23 @@ class TestMeasure:
         assert file_system(str(tmp_path)) != "unknown"
 
 
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    place = tmp_path / "layout"
+    (place / "blobs" / "sha256").mkdir(parents=True)
+    layer, config = (blob(place, data) for data in (b"layer", b"{}"))
+    manifest = blob(place, json.dumps({"config": config, "layers": [layer]}).encode())
+    (place / "index.json").write_text(json.dumps({"manifests": [manifest]}))
+    return place
+
+
+def blob(layout: Path, data: bytes) -> dict[str, str | int]:
+    digest = hashlib.sha256(data).hexdigest()
+    (layout / "blobs" / "sha256" / digest).write_bytes(data)
+    return {"digest": f"sha256:{digest}", "size": len(data)}
+
+
 class TestImage:
-    @pytest.fixture
-    def layout(self, tmp_path: Path) -> Path:
-        (tmp_path / "blobs" / "sha256").mkdir(parents=True)
-        layer, config = (self.blob(tmp_path, data) for data in (b"layer", b"{}"))
-        manifest = self.blob(tmp_path, json.dumps({"config": config, "layers": [layer]}).encode())
-        (tmp_path / "index.json").write_text(json.dumps({"manifests": [manifest]}))
-        return tmp_path
-
-    def blob(self, layout: Path, data: bytes) -> dict[str, str | int]:
-        digest = hashlib.sha256(data).hexdigest()
-        (layout / "blobs" / "sha256" / digest).write_bytes(data)
-        return {"digest": f"sha256:{digest}", "size": len(data)}
-
     def test_is_read(self, layout: Path):
         image = read_image(str(layout))
         assert [*image.layers.values()] == [5]
@@ -151,6 +171,96 @@ class TestImage:
         (layout / "blobs" / "sha256" / digest.partition(":")[2]).write_bytes(b"other")
         with pytest.raises(ValueError, match=digest):
             read_image(str(layout))
+
+
+# An oe-oci that copies a layout; `build` has what it does before, and sets `package` to what it installs.
+PROGRAM = """\
+#!/bin/sh
+{build}
+mkdir "$6"
+cp -R {layout} "$6/image-oci"
+cat >"$6/image-oci.json" <<end
+{{"compressor": {{"name": "zlib", "version": "1", "level": 6}}, "layers": [{{"packages": [{{"name": "$package"}}]}}],
+ "packageManager": {{"name": "dnf", "version": "4", "rpm": "5"}}}}
+end
+"""
+
+
+class TestManagers:
+    @pytest.fixture
+    def measured(self, tmp_path: Path, layout: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Managers]:
+        """One round with a program that does so."""
+        monkeypatch.setattr("benchmarks.managers.SETTLE", 0)
+        monkeypatch.setattr("benchmarks.managers.native", lambda _: "dnf")
+        monkeypatch.setattr("benchmarks.peers.OE_OCI", str(tmp_path / "oe-oci"))
+        chosen = corpus.Corpus("some", "--feed", (), lambda place: os.mkdir(f"{place}/input"), format="rpm")
+
+        def one_round(build: str) -> Managers:
+            (tmp_path / "oe-oci").write_text(PROGRAM.format(build=build, layout=layout))
+            (tmp_path / "oe-oci").chmod(0o755)
+            managers = Managers(chosen, str(tmp_path), 60)
+            managers.round(1)
+            return managers
+
+        return one_round
+
+    def test_each_scenario_is_built_by_each_in_turn(self, measured):
+        managers = measured("package=jq")
+        assert [(run.scenario, run.manager, run.outcome, run.size) for run in managers.runs] == [
+            ("cold", "built in", DONE, 5),
+            ("cold", "dnf", DONE, 5),
+            ("same", "built in", DONE, 5),
+            ("same", "dnf", DONE, 5),
+        ]
+        assert managers.facts == {"gzip": "zlib 1, level 6", "dnf": "4, rpm 5"}
+
+    def test_one_that_can_not_is_marked(self, measured):
+        managers = measured('case "$*" in *=builtin*) exit 2;; esac; package=jq')
+        assert [run.outcome for run in managers.runs] == [FAILED, DONE, FAILED, DONE]
+
+    def test_other_packages_are_another_image(self, measured):
+        managers = measured('case "$*" in *=native*) package=jp;; *) package=jq;; esac')
+        assert [run.outcome for run in managers.runs] == [DONE, WRONG, DONE, WRONG]
+
+    def test_one_that_is_not_there_or_not_allowed_is_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert native("ipk") is None
+        (tmp_path / "opkg").touch(0o755)
+        assert native("ipk") == "opkg"
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert native("ipk") is None
+        assert capsys.readouterr().err == "no opkg: without opkg\nnot root: without opkg\n"
+
+
+class TestFormats:
+    def test_a_package_in_a_spec_file(self):
+        fields = {
+            "Package": "libc++1",
+            "Version": "1:2.0-rc1-3",
+            "Architecture": "all",
+            "Pre-Depends": "dpkg (>= 1.2)",
+            "Depends": "python3:any (<< 4), awk | mawk",
+            "Provides": "c++ (= 1)",
+        }
+        lines = formats.part_of_spec(fields, [("/usr/.a", True), ("/usr/.a/[ {1}%", False)]).splitlines()
+        assert lines[0] == "%package -n libc++1"
+        assert lines[2:10] == [
+            *("Version: 2.0.rc1", "Release: 3", "Epoch: 1", "BuildArch: noarch"),
+            *("Requires: dpkg", "Requires: python3", "Requires: (awk or mawk)", "Provides: c++"),
+        ]
+        assert lines[-2:] == ['%dir "/usr/.a"', '"/usr/.a/[[] ?1?[%]"']
+
+    def test_a_version_without_a_revision(self):
+        lines = formats.part_of_spec({"Package": "a", "Version": "12.4", "Architecture": "any"}, []).splitlines()
+        assert lines[2:4] == ["Version: 12.4", "Release: 0"]
+
+    def test_the_same_packages_and_layers_in_each(self):
+        found = corpus.corpora()
+        for name in ("packages", "packages-few"):
+            assert {found[f"{name}-{kind}"].layers for kind in ("deb", "ipk", "rpm")} == {found[name].layers}
 
 
 class TestPeers:
@@ -175,7 +285,7 @@ class TestPeers:
 
 class TestOptions:
     def test_defaults(self):
-        assert (parse([]).rounds, len(parse([]).corpora)) == (3, 4)
+        assert (parse([]).rounds, len(parse([]).corpora)) == (3, 7)
         assert parse(["--quick"]).rounds == 1
         assert parse(["--quick", "--rounds", "2", "--only", "packages"]).corpora == ["packages"]
 

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Feeds of the distribution's packages in each format: .deb as they are, and .ipk and .rpm made of them.
+
+All belongs to root in those that are made, and they have no scripts: these are dpkg's, and opkg and rpm would run them
+on this machine. A relation of an .rpm has no version, as the two formats put versions in another order, and what is
+against a package is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+from benchmarks.packages import TOOLS, run, write_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+# By format: the package manager's name with its programs; and what making a feed takes.
+MANAGERS = {"deb": ("apt", ("apt-get", "dpkg")), "ipk": ("opkg", ("opkg",)), "rpm": ("dnf", ("dnf", "rpm"))}
+NEEDED = {"deb": TOOLS, "ipk": TOOLS, "rpm": (*TOOLS, "rpmbuild", "createrepo_c")}
+
+_SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates", "triggers")
+# No stripping, no byte compiling, and what no package of the set lists is no fault.
+_MACROS = {
+    "__os_install_post": "%{nil}",
+    "_binaries_in_noarch_packages_terminate_build": "0",
+    "_binary_payload": "w3.zstdio",
+    "_build_id_links": "none",
+    "_build_name_fmt": "%%{NAME}.rpm",
+    "_unpackaged_files_terminate_build": "0",
+    "debug_package": "%{nil}",
+}
+_HEAD = "Name: set\nVersion: 1\nRelease: 1\nSummary: set\nLicense: none\n%description\n"
+_PACKAGE = """\
+%package -n {name}
+Summary: {name}
+Version: {version}
+Release: {release}
+{more}
+AutoReqProv: no
+%description -n {name}
+%files -n {name}
+%defattr(-,root,root)
+{files}
+"""
+
+
+def make(place: str, kind: str, feed: str) -> None:
+    """A feed of a format in the folder `input` of another, of the packages in `feed`."""
+    debs = [os.path.join(feed, name) for name in sorted(os.listdir(feed)) if name.endswith(".deb")]
+    made = os.path.join(place, "input")
+    os.mkdir(made)
+    _MAKERS[kind](debs, made, os.path.join(place, "unpacked"))
+
+
+def _copy(debs: Sequence[str], feed: str, _: str) -> None:
+    for deb in debs:
+        shutil.copyfile(deb, os.path.join(feed, os.path.basename(deb)))
+    write_index(feed)
+
+
+def _make_ipks(debs: Sequence[str], feed: str, unpacked: str) -> None:
+    for deb in debs:
+        run("dpkg-deb", "--raw-extract", deb, unpacked)
+        for script in _SCRIPTS:
+            if os.path.exists(path := os.path.join(unpacked, "DEBIAN", script)):
+                os.unlink(path)
+        ipk = os.path.join(feed, os.path.basename(deb).replace(".deb", ".ipk"))
+        run("dpkg-deb", "--build", "--root-owner-group", "-Zgzip", "-z1", unpacked, ipk)
+        shutil.rmtree(unpacked)
+    write_index(feed)
+
+
+# ---- rpm
+
+
+def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
+    """By one run of rpmbuild, which finds all files in one folder."""
+    spec, root = [_HEAD], os.path.join(unpacked, "root")
+    os.makedirs(root)
+    for deb in debs:
+        run("dpkg-deb", "--extract", deb, root)
+        fields = re.findall(r"^(\S+): (.*)$", run("dpkg-deb", "--field", deb), re.MULTILINE)
+        spec.append(part_of_spec(dict(fields), _members(deb)))
+    # rpmbuild looks into each file for its kind, most of its time, unless it knows of hardly any.
+    for name, text in (("set.spec", "".join(spec)), ("magic", "0 string \\177ELF ELF\n")):
+        with open(os.path.join(unpacked, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    macros = {**_MACROS, "_topdir": unpacked, "_rpmdir": feed}
+    defined = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
+    command = ["rpmbuild", "-bb", "--quiet", "--noclean", "--buildroot", root, *defined, f"{unpacked}/set.spec"]
+    run(*command, MAGIC=os.path.join(unpacked, "magic"))
+    shutil.rmtree(unpacked)
+    run("createrepo_c", "--quiet", feed)
+
+
+def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]]) -> str:
+    """What a spec file says of a package with such fields; `members` are paths, and whether each is a folder."""
+    epoch, _, rest = fields["Version"].rpartition(":")
+    version, _, release = rest.rpartition("-")
+    more = [f"Epoch: {epoch}"] if epoch else []
+    more += ["BuildArch: noarch"] if fields["Architecture"] == "all" else []
+    for tag, sources in {"Requires": ("Pre-Depends", "Depends"), "Provides": ("Provides",)}.items():
+        more += [f"{tag}: {one}" for source in sources for one in _relations(fields.get(source, ""))]
+    return _PACKAGE.format(
+        name=fields["Package"],
+        version=(version or rest).replace("-", "."),
+        release=release if version else "0",
+        more="\n".join(more),
+        files="\n".join(f'{"%dir " if folder else ""}"{_escaped(path)}"' for path, folder in members),
+    )
+
+
+def _relations(text: str) -> Iterator[str]:
+    for group in filter(None, text.split(",")):
+        names = [re.split(r"[\s:(]", one.strip())[0] for one in group.split("|")]
+        yield f"({' or '.join(names)})" if len(names) > 1 else names[0]
+
+
+def _escaped(path: str) -> str:
+    """A pattern that matches a path in rpmbuild's language; for braces it has none but any character."""
+    return re.sub(r"[{}\\]", "?", re.sub(r"([\[\]*?%])", r"[\1]", path))
+
+
+def _members(deb: str) -> Iterator[tuple[str, bool]]:
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as data,
+        tarfile.open(fileobj=data.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            path = member.name.removeprefix(".")
+            if path.strip("/"):
+                yield path, member.isdir()
+
+
+_MAKERS: dict[str, Callable[[Sequence[str], str, str], None]] = {"deb": _copy, "ipk": _make_ipks, "rpm": _make_rpms}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Builds of the same packages by the built-in installer and by the format's package manager, in turn."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks import corpus, formats, peers
+from benchmarks.runs import SETTLE, Runs
+from benchmarks.table import BUILT_IN
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Image
+
+_COMPRESSION = "gzip"
+
+
+class Managers(Runs):
+    """The runs of one corpus. A manager must make one image every time, and all must install the same packages."""
+
+    def __init__(self, chosen: corpus.Corpus, work: str, timeout: float) -> None:
+        super().__init__(chosen, work, timeout)
+        self._feed = os.path.join(self._made, "input")
+        self._managers = {BUILT_IN: "builtin"}
+        if name := native(chosen.format):
+            self._managers[name] = "native"
+        self._images: dict[str, Image] = {}
+        self._packages: list[list[str]] = []
+        time.sleep(SETTLE)
+
+    def round(self, number: int) -> None:
+        """Run each build once."""
+        corpus.remove(self._path("cache"))
+        corpus.read(self._feed)
+        for scenario in ("cold", "same"):
+            for manager, value in self._managers.items():
+                cost = self._build(self._feed, _COMPRESSION, value, OCI_PACKAGE_MANAGER=value)
+                image = self._note(number, _COMPRESSION, scenario, cost, self._images.get(manager), manager)
+                if image:
+                    self._images.setdefault(manager, image)
+
+    def _image(self) -> Image | None:
+        found = [sorted(package["name"] for package in layer["packages"]) for layer in self._report()["layers"]]
+        self._packages = self._packages or found
+        if found != self._packages:
+            print(f"other packages: {found}\nthan before: {self._packages}", file=sys.stderr)
+            return None
+        return super()._image()
+
+
+def native(kind: str) -> str | None:
+    """The package manager of a format, if it can be measured here; if not, why is said."""
+    name, programs = formats.MANAGERS[kind]
+    if os.geteuid() != 0:
+        print(f"not root: without {name}", file=sys.stderr)
+        return None
+    return name if peers.present(programs, name) else None
