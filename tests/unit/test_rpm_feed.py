@@ -361,6 +361,7 @@ def test_many_provides(tmp_path):
     ("tags", "text"),
     [
         ({1000: (rpms.STRING, "a b")}, "can not be a package's name"),
+        ({1000: (rpms.STRING, b"a\xff")}, "can not be a package's name"),
         ({1001: (rpms.STRING, "1-2")}, "can not be a package's version"),
         ({1022: (rpms.STRING, "x:y")}, "can not be an architecture"),
         ({1048: None}, "requires"),

@@ -77,7 +77,7 @@ def package(header: Header, *, location: str = "", size: int = 0) -> str:
     name, version = header.text(tags.NAME), version_of(header)
     arch = header.text(tags.ARCH) or "noarch"  # keys have none
     for what, word in (("name", name), ("version", version.version), ("release", version.release)):
-        if not _WORD.fullmatch(word) or (what != "name" and "-" in word):
+        if not _WORD.fullmatch(word) or _NO_XML.search(word) or (what != "name" and "-" in word):
             raise InputError(f"{header.where}: {word[:80]!r} can not be a package's {what}")
     if not re.fullmatch("[A-Za-z0-9_]{1,64}", arch):
         raise InputError(f"{header.where}: {arch[:80]!r} can not be an architecture")
