@@ -119,6 +119,7 @@ def test_an_obsoleted_name(ask):
     assert shown(ask("old", *offered, exclude=["new"])) == ["old 1-1"]
     # A later version that does not say so any more takes it back.
     assert shown(ask("old", *offered, "new 2")) == ["old 1-1"]
+    assert shown(ask("old", "old 1 ; needs none", "new 1 ; obsoletes old", "new 2")) == ["new 1-1"]
     resolution = ask("old", *offered, below=["new 1 ; obsoletes old"])
     assert (shown(resolution), [one.name for one in resolution.below]) == ([], ["new"])
 

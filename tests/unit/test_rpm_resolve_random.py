@@ -59,14 +59,8 @@ class Puzzle:
         """The packages that stand for a name: its own, and those that obsolete the best one; all where one is below."""
         named = [one for one in self.pieces if one.name == name]
         best = max(named, key=lambda one: (one.below, one.version))
-        found = [*named, *(one for one in self.pieces if not best.below and self._stands_for(one, best))]
+        found = [*named, *(one for one in self.pieces if not best.below and one.name != name and _obsoletes(one, best))]
         return -1 if any(one.below for one in found) else sum(one.bit for one in found)
-
-    def _stands_for(self, one: Piece, best: Piece) -> bool:
-        """Whether a package obsoletes another, as the best of its name does too."""
-        alike = [other for other in self.pieces if other.name == one.name]
-        first = max(alike, key=lambda other: (other.below, other.version))
-        return one.name != best.name and _obsoletes(one, best) and _obsoletes(first, best)
 
     def solutions(self, wanted: list[int]) -> Iterator[int]:
         """Every set that holds, with one of each of `wanted`."""

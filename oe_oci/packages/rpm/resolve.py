@@ -72,7 +72,8 @@ def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
     below: list[Candidate] = [one for one in candidates if isinstance(one, Installed)]
     for found in (real, below, candidates):
         if len({one.name for one in found}) == 1:
-            return [*world.obsoleting(found[0]), *found]
+            first, last = world.obsoleting(found[0])
+            return [*first, *found, *last]
     if candidates:
         names = ", ".join(sorted({one.name for one in candidates}))
         return Fault("OCI_LAYERS", f"'{name}' is no package, but several provide it", f"name one of them: {names}")

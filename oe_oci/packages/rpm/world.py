@@ -214,10 +214,10 @@ class World:
             if name in self.policy.exclude or any(one.evrcmp(below) <= 0 for below in there.get(name, ())):
                 yield one.id
 
-    def obsoleting(self, one: Candidate) -> tuple[Candidate, ...]:
-        """The packages that obsolete one on offer, as the best of their name do: installed ones, the best first."""
+    def obsoleting(self, one: Candidate) -> tuple[list[Candidate], list[Candidate]]:
+        """The packages that obsolete one on offer, installed ones first: as the best of their name do, and the rest."""
         if isinstance(one, Installed):
-            return ()
+            return [], []
         obsoletes = self.pool.solv.SOLVABLE_OBSOLETES
         found = {
             each.id: self.candidate(each)
@@ -227,7 +227,8 @@ class World:
         }
         best = {name: self._best(name) for name in {each.name for each in found.values()}}
         kept = {name for name, each in best.items() if each is not None and self.number(each) in found}
-        return self._ranked([each for each in found.values() if each.name in kept])
+        ranked = self._ranked(list(found.values()))
+        return [each for each in ranked if each.name in kept], [each for each in ranked if each.name not in kept]
 
     def _best(self, name: str) -> Candidate | None:
         return next((one for one in self.named(name, "") if one.name == name), None)
