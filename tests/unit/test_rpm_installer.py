@@ -132,6 +132,10 @@ class TestFacts:
         (layer,) = build(package("a", given=[file("/opt/a/f")])).layers("a", epoch=7)
         assert [layer.entries[path][:5] for path in ("opt", "opt/a")] == [("directory", 0o755, 0, 0, 7)] * 2
 
+    def test_the_root_itself(self, build):
+        (layer,) = build(package("a", given=[folder("/", 0o555), file("/f")])).layers("a")
+        assert layer.entries[""].mode == 0o555
+
     def test_a_directory_has_those_of_its_package_whatever_lies_below(self, build):
         (layer,) = build(package("a", given=[folder("/d", 0o700)])).layers("a", base=trees.tree(d__f=b""))
         assert layer.entries["d"].mode == 0o700
