@@ -51,6 +51,7 @@ pluginpath=plugins
 gpgcheck=0
 localpkg_gpgcheck=0
 best=0
+exclude_from_weak_autodetect=0
 strict=1
 skip_if_unavailable=0
 obsoletes=1
