@@ -2,8 +2,8 @@
 """Feeds of the distribution's packages in each format: .deb as they are, and .ipk and .rpm made of them.
 
 All belongs to root in those that are made, and they have no scripts: these are dpkg's, and opkg and rpm would run them
-on this machine. A relation of an .rpm has no version, as the two formats put versions in another order, and what is
-against a package is left out.
+on this machine. Of relations only the names stay, and none is against a package: each format takes the rest in its own
+way.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ MANAGERS = {"deb": ("apt", ("apt-get", "dpkg")), "ipk": ("opkg", ("opkg",)), "rp
 NEEDED = {"deb": TOOLS, "ipk": TOOLS, "rpm": (*TOOLS, "rpmbuild", "createrepo_c")}
 
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates", "triggers")
+_AGAINST = ("Breaks", "Conflicts", "Replaces")
+_RELATIONS = ("Depends", "Pre-Depends", "Provides", "Recommends", "Suggests")
 # No stripping, no byte compiling, and what no package of the set lists is no fault.
 _MACROS = {
     "__os_install_post": "%{nil}",
@@ -70,10 +72,23 @@ def _make_ipks(debs: Sequence[str], feed: str, unpacked: str) -> None:
         for script in _SCRIPTS:
             if os.path.exists(path := os.path.join(unpacked, "DEBIAN", script)):
                 os.unlink(path)
+        control = os.path.join(unpacked, "DEBIAN", "control")
+        with open(control, encoding="utf-8") as file:
+            text = for_opkg(file.read())
+        with open(control, "w", encoding="utf-8") as file:
+            file.write(text)
         ipk = os.path.join(feed, os.path.basename(deb).replace(".deb", ".ipk"))
         run("dpkg-deb", "--build", "--root-owner-group", "-Zgzip", "-z1", unpacked, ipk)
         shutil.rmtree(unpacked)
     write_index(feed)
+
+
+def for_opkg(control: str) -> str:
+    """Control data without what opkg does not know of, or takes otherwise than dpkg."""
+    lines = (line for line in control.splitlines(keepends=True) if line.partition(":")[0] not in _AGAINST)
+    return "".join(
+        re.sub(r":any| *\([^)]*\)", "", line) if line.partition(":")[0] in _RELATIONS else line for line in lines
+    )
 
 
 # ---- rpm

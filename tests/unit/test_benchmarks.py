@@ -257,6 +257,10 @@ class TestFormats:
         lines = formats.part_of_spec({"Package": "a", "Version": "12.4", "Architecture": "any"}, []).splitlines()
         assert lines[2:4] == ["Version: 12.4", "Release: 0"]
 
+    def test_control_data_that_opkg_takes_as_it_is_meant(self):
+        control = "Package: a\nDepends: b:any (>= 1), c | d\nBreaks: e (<< 2)\nDescription: (f:any)\n (g)\n"
+        assert formats.for_opkg(control) == "Package: a\nDepends: b, c | d\nDescription: (f:any)\n (g)\n"
+
     def test_the_same_packages_and_layers_in_each(self):
         found = corpus.corpora()
         for name in ("packages", "packages-few"):
