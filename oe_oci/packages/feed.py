@@ -17,14 +17,14 @@ from ..digests import Digests
 from ..errors import ConfigError, Fault, InputError, ToolError
 from ..tree import decode, encode
 from .control import identity
-from .index import NAMES, Index, Remembered, keep, provided, read_index, recall, record
+from .index import NAMES, REPOMD, Index, Remembered, keep, provided, read_index, recall, record
 from .package import DEB, IPK, RPM, Package
-from .rpm import feed as rpm
-from .rpm import repomd
 from .version import sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from .rpm import feed as rpm
 
 _INDEPENDENT = {DEB: ("all",), IPK: ("all", "any", "noarch")}
 _SUFFIXES = {f".{DEB}", f".{IPK}", f".{RPM}"}
@@ -59,6 +59,8 @@ def open_feeds(
     feeds = [_survey(number, folder, remember.folder, limit) for number, folder in enumerate(folders)]
     chosen = _kind(feeds, kind)
     if chosen == RPM:
+        from .rpm import feed as rpm  # noqa: PLC0415 - takes longer than the rest of a small build
+
         found = [rpm.Found(feed.number, feed.top, feed.indexed, _rpms(feed)) for feed in feeds]
         return rpm.open_feeds(found, archs=archs, native=native, remember=remember, limit=limit)
     sources = [source for feed in feeds for source in _sources(feed, chosen, remember)]
@@ -286,7 +288,7 @@ def _survey(number: int, top: str, remember: str | None, limit: int | None) -> _
             feed.covered.extend(os.path.join(folder, name) for name in packages)
         elif packages:
             feed.loose[folder] = packages
-        if os.path.isfile(os.path.join(folder, repomd.NAME)):
+        if os.path.isfile(os.path.join(folder, REPOMD)):
             feed.indexed.append(folder)
         if index or packages:
             feed.folders.add(os.path.basename(folder))

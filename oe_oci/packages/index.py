@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _COMPRESSIONS = {"": decompress.NONE, ".gz": decompress.GZIP, ".xz": decompress.XZ, ".zst": decompress.ZSTD}
 NAMES = tuple(f"Packages{suffix}" for suffix in _COMPRESSIONS)
+REPOMD = os.path.join("repodata", "repomd.xml")  # of a folder of rpm packages
 
 _REQUIRED = ("Package", "Version", "Architecture", "Filename")
 # What installing needs of a package.

@@ -16,6 +16,7 @@ from ... import kept
 from ...architectures import architecture, is_other
 from ...errors import InputError, ToolError
 from ...tree import decode, encode
+from ..index import REPOMD
 from ..package import RPM, Package
 from . import repomd
 from .archive import read_head
@@ -262,7 +263,7 @@ def _found_archs(sources: Sequence[_Source], pool: Pool, native: str) -> tuple[s
 
 def _indexed(pool: Pool, found: Found, folder: str, remember: Remembered, limit: int | None) -> _Source:
     """The packages that a folder's `repodata` lists; what libsolv made of it is remembered."""
-    where = os.path.join(folder, repomd.NAME)
+    where = os.path.join(folder, REPOMD)
     metadata = repomd.read(folder, found.top)
     primary = metadata["primary"]
     repo = _recalled(pool, primary, found.number, remember) if remember.folder is not None else None

@@ -15,11 +15,11 @@ from xml.parsers import expat
 
 from ... import decompress
 from ...errors import InputError, ToolError
+from ..index import REPOMD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-NAME = os.path.join("repodata", "repomd.xml")
 ANEW = "make the index anew with createrepo_c"
 
 _SIZE = 1 << 20  # bytes; the largest known has 10 KiB
@@ -48,7 +48,7 @@ def read(folder: str, top: str) -> dict[str, Metadata]:
         InputError: it is damaged.
         ToolError: it can not be read.
     """
-    path = os.path.join(folder, NAME)
+    path = os.path.join(folder, REPOMD)
     data = b"".join(_pieces(path, _SIZE + 1))
     if len(data) > _SIZE:
         raise InputError(f"{path}: damaged index: has more than {_SIZE} bytes", hint=ANEW)
