@@ -17,21 +17,12 @@ from .changeset import content_xattrs
 from .content import unreadable
 from .digests import Digests
 from .errors import InputError
-from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, decode, encode, join
+from .tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK, Entry, decode, encode, join, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOG = logging.getLogger("oe_oci")
-
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFIFO: FIFO,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCK,
-}
 
 Time = Callable[[int], int]
 
@@ -101,8 +92,8 @@ class Directory:
 
     def entry_of(self, name: bytes, facts: os.stat_result) -> Entry | None:
         """The entry of a file whose facts are known; None for a socket."""
-        kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
-        if kind is None:
+        kind = kind_of(facts.st_mode)
+        if not kind:
             if not stat.S_ISSOCK(facts.st_mode):
                 # fakeroot 1.31 forgets it where the first that it hears of a file is an extended attribute.
                 raise InputError(

@@ -9,6 +9,7 @@ Must not know layers, their order, tar or OCI.
 
 from __future__ import annotations
 
+import stat
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 FILE, DIRECTORY, SYMLINK, FIFO, CHAR, BLOCK = "file", "directory", "symlink", "fifo", "char", "block"
 
 _LINK_LIMIT = 40  # as the kernel's ELOOP
+_TYPES = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCK,
+}
 
 
 class Entry(NamedTuple):
@@ -41,6 +50,11 @@ class Entry(NamedTuple):
     xattrs: tuple[tuple[str, bytes], ...] = ()
     content: Content | None = None
     inode: Hashable | None = None
+
+
+def kind_of(mode: int) -> str:
+    """The kind that the mode of stat(2) tells; empty for what no tree holds, such as a socket."""
+    return _TYPES.get(stat.S_IFMT(mode), "")
 
 
 def decode(name: bytes) -> str:

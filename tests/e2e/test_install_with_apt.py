@@ -281,7 +281,10 @@ def test_in_a_user_namespace_a_device_is_an_error(kit):
         index="",
     )
     kit.build("root", "app:packages:dev", feed)
-    done = kit.run("build", "user", "app:packages:dev", feed, before=["unshare", "--map-root-user"], status=3)
+    no_cache = ['OCI_LAYER_CACHE = "0"']
+    done = kit.run(
+        "build", "user", "app:packages:dev", feed, lines=no_cache, before=["unshare", "--map-root-user"], status=3
+    )
     assert "dev" in done.stderr
     assert 'OCI_PACKAGE_MANAGER = "builtin"' in done.stderr
 

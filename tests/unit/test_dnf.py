@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How dnf is called, and what is read of its answers; dnf itself is in tests/e2e/test_native_dnf.py."""
+"""How dnf is called, and what is read of its answers; dnf itself is in tests/e2e/test_install_with_dnf.py."""
 
 from __future__ import annotations
 

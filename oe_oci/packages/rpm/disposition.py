@@ -11,8 +11,9 @@ import hashlib
 import stat
 from typing import TYPE_CHECKING
 
+from ... import tree
 from ...content import content_digest, pieces
-from ...tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK
+from ...tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK
 from ..database import md5_of
 from . import tags
 
@@ -23,21 +24,13 @@ if TYPE_CHECKING:
 # What is done with a file of a package. Of the last three what was there is put aside, or the new one is beside it.
 CREATE, SKIP, SAVE, BACKUP, BESIDE = "create", "skip", ".rpmsave", ".rpmorig", ".rpmnew"
 
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFIFO: FIFO,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCK,
-}
 # By the number of hexadecimal digits, which is another one for each kind that packages have.
 _ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
 
 def kind_of(file: File) -> str:
     """What a file is, as in a tree; a socket for what no tree has."""
-    return _KINDS.get(stat.S_IFMT(file.mode), "socket")
+    return tree.kind_of(file.mode) or "socket"
 
 
 def difference(one: File, other: File) -> str:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from .header import Header
     from .sums import State
 
-_KINDS = {stat.S_IFREG: tree.FILE, stat.S_IFDIR: tree.DIRECTORY, stat.S_IFLNK: tree.SYMLINK, stat.S_IFIFO: tree.FIFO,
-          stat.S_IFCHR: tree.CHAR, stat.S_IFBLK: tree.BLOCK}  # fmt: skip
 _LATEST = 0xFFFFFFFF  # time of a file; rpm has no later ones
 
 
@@ -121,8 +119,8 @@ class _Members:
 
     def _entry(self, file: File) -> Entry:
         """A member's facts, without what only the payload has."""
-        kind = _KINDS.get(stat.S_IFMT(file.mode))
-        if kind is None or (not file.path and kind != tree.DIRECTORY):
+        kind = tree.kind_of(file.mode)
+        if not kind or (not file.path and kind != tree.DIRECTORY):
             raise self._paths.fault(file.path, f"nothing of mode {file.mode:o} can be there")
         if file.mtime > _LATEST or (kind == tree.SYMLINK and not file.target):
             raise self._paths.fault(file.path, "has a time out of bounds, or is a link to nothing")
