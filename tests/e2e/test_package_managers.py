@@ -372,11 +372,13 @@ def test_nothing_runs_where_nothing_changed(native, database):
     layers = "low:packages:app high:packages:more"
     lines = [f'OCI_PACKAGE_DATABASE = "{database}"']
     one = native.build("one", layers, feed, lines=lines)
-    again = native.build("two", layers, feed, lines=lines, env=only_told(native))
+    again = native.build("two", layers, feed, lines=lines, env=only_told(native), cache="one")
     assert again.digests() == one.digests()
     packages = [[layer.get("packages") for layer in image.report["layers"]] for image in (one, again)]
     assert packages[0] == packages[1]
-    third = native.build("three", layers, feed, lines=[*lines, 'OCI_LAYER_COMPRESSION = "none"'], env=only_told(native))
+    third = native.build(
+        "three", layers, feed, lines=[*lines, 'OCI_LAYER_COMPRESSION = "none"'], env=only_told(native), cache="one"
+    )
     assert third.tree == one.tree
     assert [layer["diffId"] for layer in third.report["layers"]] == [layer["diffId"] for layer in one.report["layers"]]
 
@@ -384,8 +386,10 @@ def test_nothing_runs_where_nothing_changed(native, database):
 def test_what_is_recalled_is_what_the_layer_above_is_installed_on(native):
     feed = native.feed("feed", LIB, APP, MORE)
     native.build("one", "low:packages:app", feed)
-    again = native.build("two", "low:packages:app high:packages:more", feed)
-    cold = native.build("three", "low:packages:app high:packages:more", feed, lines=['OCI_LAYER_CACHE = "0"'])
+    again = native.build("two", "low:packages:app high:packages:more", feed, cache="one")
+    cold = native.build(
+        "three", "low:packages:app high:packages:more", feed, lines=['OCI_LAYER_CACHE = "0"'], cache="one"
+    )
     assert again.digests() == cold.digests()
 
 
@@ -393,14 +397,14 @@ def test_what_is_recalled_is_what_the_layer_above_is_installed_on(native):
 def test_what_was_kept_and_is_damaged_is_installed_again(native, damage):
     feed = native.feed("feed", LIB, APP)
     one = native.build("one", "app:packages:app", feed)
-    for blob in (native.folder / "cache/blobs/sha256").iterdir():
+    for blob in (native.folder / "one/cache/blobs/sha256").iterdir():
         if damage == "removed":
             blob.unlink()
         else:
             data = blob.read_bytes()
             blob.unlink()  # the image's blob can be the same file
             blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert native.build("two", "app:packages:app", feed).digests() == one.digests()
+    assert native.build("two", "app:packages:app", feed, cache="one").digests() == one.digests()
 
 
 def test_another_version_of_the_tool_installs_again(native):
@@ -412,14 +416,14 @@ def test_another_version_of_the_tool_installs_again(native):
     text = program.read_text(encoding="utf-8").replace("exec ", "").replace(";;", "| sed 's/[0-9]/9/'; exit;;")
     program.write_text(text, encoding="utf-8")
     assert "9" in tools.run(program, "--version").stdout
-    done = native.run("build", "two", "app:packages:app", feed, env=env, status=None)
+    done = native.run("build", "two", "app:packages:app", feed, env=env, status=None, cache="one")
     assert "finds no way to install app" in done.stderr
 
 
 def test_a_change_of_the_feed_is_seen(native):
     native.build("one", "low:packages:app", native.feed("feed", LIB, APP))
     changed = native.feed("changed", LIB, dataclasses.replace(APP, files=[*APP.files, file("/usr/share/new", b"new")]))
-    again = native.build("two", "low:packages:app", changed)
+    again = native.build("two", "low:packages:app", changed, cache="one")
     assert again.text("usr/share/new") == "new"
 
 

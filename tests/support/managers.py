@@ -134,8 +134,12 @@ class Kit(NamedTuple):
         status: int | None = 0,
         env: Mapping[str, str] | None = None,
         before: Iterable[object] = (),
+        cache: str = "",
     ) -> tools.Done:
-        """Run a command of ours on a configuration in a folder of its own; `before` are the words of another one."""
+        """Run a command of ours on a configuration in a folder of its own; `before` are the words of another one.
+
+        The cache is its own too, or that of another one, which is named.
+        """
         place = self.folder / name
         place.mkdir(exist_ok=True)
         conf = (
@@ -147,7 +151,7 @@ class Kit(NamedTuple):
         )
         (place / "app.conf").write_text("\n".join(conf), encoding="utf-8")
         given = [word for feed in feeds for word in ("--feed", feed)]
-        words = [command, place / "app.conf", "--json", "--cache-dir", self.folder / "cache", *given]
+        words = [command, place / "app.conf", "--json", "--cache-dir", self.folder / (cache or name) / "cache", *given]
         words += ["--deploy-dir", place / "deploy"]
         program = [*before, tools.sys.executable, "-m", "oe_oci"]
         return tools.run(*program, *words, status=status, env=env, timeout=300)
