@@ -180,7 +180,8 @@ PROGRAM = """\
 mkdir "$6"
 cp -R {layout} "$6/image-oci"
 cat >"$6/image-oci.json" <<end
-{{"compressor": {{"name": "zlib", "version": "1", "level": 6}}, "layers": [{{"name": "base", "packages": [{{"name": "$package"}}]}}],
+{{"compressor": {{"name": "zlib", "version": "1", "level": 6}},
+ "layers": [{{"name": "base", "packages": [{{"name": "$package"}}]}}],
  "packageManager": {{"name": "dnf", "version": "4", "rpm": "5"}}}}
 end
 """
