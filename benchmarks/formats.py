@@ -2,8 +2,8 @@
 """Feeds of the distribution's packages in each format: .deb as they are, and .ipk and .rpm made of them.
 
 All belongs to root in those that are made, and they have no scripts: these are dpkg's, and opkg and rpm would run them
-on this machine. Of relations only the names stay, and none is against a package: each format takes the rest in its own
-way.
+on this machine. Of relations only the names stay, none is against a package, and none stands in for one that is there:
+each format takes the rest in its own way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks.packages import TOOLS, run, write_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 # By format: the package manager's name with its programs; and what making a feed takes.
 MANAGERS = {"deb": ("apt", ("apt-get", "dpkg")), "ipk": ("opkg", ("opkg",)), "rpm": ("dnf", ("dnf", "rpm"))}
@@ -60,6 +60,16 @@ def make(place: str, kind: str, feed: str) -> None:
     _MAKERS[kind](debs, made, os.path.join(place, "unpacked"))
 
 
+def _names(debs: Iterable[str]) -> set[str]:
+    return {os.path.basename(deb).partition("_")[0] for deb in debs}
+
+
+def relations(text: str, without: Container[str] = ()) -> list[list[str]]:
+    """The names in a field, alternatives together, but for some."""
+    groups = [[re.split(r"[\s:(]", one.strip())[0] for one in group.split("|")] for group in text.split(",")]
+    return [names for names in groups if names[0] and names[0] not in without]
+
+
 def _copy(debs: Sequence[str], feed: str, _: str) -> None:
     for deb in debs:
         shutil.copyfile(deb, os.path.join(feed, os.path.basename(deb)))
@@ -74,7 +84,7 @@ def _make_ipks(debs: Sequence[str], feed: str, unpacked: str) -> None:
                 os.unlink(path)
         control = os.path.join(unpacked, "DEBIAN", "control")
         with open(control, encoding="utf-8") as file:
-            text = for_opkg(file.read())
+            text = for_opkg(file.read(), _names(debs))
         with open(control, "w", encoding="utf-8") as file:
             file.write(text)
         ipk = os.path.join(feed, os.path.basename(deb).replace(".deb", ".ipk"))
@@ -83,12 +93,17 @@ def _make_ipks(debs: Sequence[str], feed: str, unpacked: str) -> None:
     write_index(feed)
 
 
-def for_opkg(control: str) -> str:
-    """Control data without what opkg does not know of, or takes otherwise than dpkg."""
-    lines = (line for line in control.splitlines(keepends=True) if line.partition(":")[0] not in _AGAINST)
-    return "".join(
-        re.sub(r":any| *\([^)]*\)", "", line) if line.partition(":")[0] in _RELATIONS else line for line in lines
-    )
+def for_opkg(control: str, real: Container[str]) -> str:
+    """Control data with no relations but those that `relations` tells of."""
+    lines = []
+    for line in control.splitlines():
+        field, _, text = line.partition(": ")
+        if field in _RELATIONS:
+            groups = relations(text, real if field == "Provides" else ())
+            lines += [f"{field}: {', '.join(map(' | '.join, groups))}"] if groups else []
+        elif field not in _AGAINST:
+            lines.append(line)
+    return "\n".join([*lines, ""])
 
 
 # ---- rpm
@@ -101,7 +116,7 @@ def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
     for deb in debs:
         run("dpkg-deb", "--extract", deb, root)
         fields = re.findall(r"^(\S+): (.*)$", run("dpkg-deb", "--field", deb), re.MULTILINE)
-        spec.append(part_of_spec(dict(fields), _members(deb)))
+        spec.append(part_of_spec(dict(fields), _members(deb), _names(debs)))
     # rpmbuild looks into each file for its kind, most of its time, unless it knows of hardly any.
     for name, text in (("set.spec", "".join(spec)), ("magic", "0 string \\177ELF ELF\n")):
         with open(os.path.join(unpacked, name), "w", encoding="utf-8") as file:
@@ -114,14 +129,15 @@ def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
     run("createrepo_c", "--quiet", feed)
 
 
-def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]]) -> str:
+def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]], real: Container[str]) -> str:
     """What a spec file says of a package with such fields; `members` are paths, and whether each is a folder."""
     epoch, _, rest = fields["Version"].rpartition(":")
     version, _, release = rest.rpartition("-")
     more = [f"Epoch: {epoch}"] if epoch else []
     more += ["BuildArch: noarch"] if fields["Architecture"] == "all" else []
-    for tag, sources in {"Requires": ("Pre-Depends", "Depends"), "Provides": ("Provides",)}.items():
-        more += [f"{tag}: {one}" for source in sources for one in _relations(fields.get(source, ""))]
+    needed = [*relations(fields.get("Pre-Depends", "")), *relations(fields.get("Depends", ""))]
+    more += [f"Requires: ({' or '.join(names)})" if len(names) > 1 else f"Requires: {names[0]}" for names in needed]
+    more += [f"Provides: {name}" for (name,) in relations(fields.get("Provides", ""), real)]
     return _PACKAGE.format(
         name=fields["Package"],
         version=(version or rest).replace("-", "."),
@@ -129,12 +145,6 @@ def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]])
         more="\n".join(more),
         files="\n".join(f'{"%dir " if folder else ""}"{_escaped(path)}"' for path, folder in members),
     )
-
-
-def _relations(text: str) -> Iterator[str]:
-    for group in filter(None, text.split(",")):
-        names = [re.split(r"[\s:(]", one.strip())[0] for one in group.split("|")]
-        yield f"({' or '.join(names)})" if len(names) > 1 else names[0]
 
 
 def _escaped(path: str) -> str:

@@ -28,7 +28,7 @@ class Managers(Runs):
         if name := native(chosen.format):
             self._managers[name] = "native"
         self._images: dict[str, Image] = {}
-        self._packages: list[list[str]] = []
+        self._packages: set[tuple[str, str]] = set()
         time.sleep(SETTLE)
 
     def round(self, number: int) -> None:
@@ -43,10 +43,11 @@ class Managers(Runs):
                     self._images.setdefault(manager, image)
 
     def _image(self) -> Image | None:
-        found = [sorted(package["name"] for package in layer["packages"]) for layer in self._report()["layers"]]
+        layers = self._report()["layers"]
+        found = {(layer["name"], package["name"]) for layer in layers for package in layer["packages"]}
         self._packages = self._packages or found
-        if found != self._packages:
-            print(f"other packages: {found}\nthan before: {self._packages}", file=sys.stderr)
+        if other := found ^ self._packages:
+            print(f"not the same packages: {', '.join(map(' '.join, sorted(other)))}", file=sys.stderr)
             return None
         return super()._image()
 

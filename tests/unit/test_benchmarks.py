@@ -180,7 +180,8 @@ PROGRAM = """\
 mkdir "$6"
 cp -R {layout} "$6/image-oci"
 cat >"$6/image-oci.json" <<end
-{{"compressor": {{"name": "zlib", "version": "1", "level": 6}}, "layers": [{{"packages": [{{"name": "$package"}}]}}],
+{{"compressor": {{"name": "zlib", "version": "1", "level": 6}},
+ "layers": [{{"name": "base", "packages": [{{"name": "$package"}}]}}],
  "packageManager": {{"name": "dnf", "version": "4", "rpm": "5"}}}}
 end
 """
@@ -243,9 +244,9 @@ class TestFormats:
             "Architecture": "all",
             "Pre-Depends": "dpkg (>= 1.2)",
             "Depends": "python3:any (<< 4), awk | mawk",
-            "Provides": "c++ (= 1)",
+            "Provides": "c++ (= 1), libc",
         }
-        lines = formats.part_of_spec(fields, [("/usr/.a", True), ("/usr/.a/[ {1}%", False)]).splitlines()
+        lines = formats.part_of_spec(fields, [("/usr/.a", True), ("/usr/.a/[ {1}%", False)], {"libc"}).splitlines()
         assert lines[0] == "%package -n libc++1"
         assert lines[2:10] == [
             *("Version: 2.0.rc1", "Release: 3", "Epoch: 1", "BuildArch: noarch"),
@@ -254,12 +255,14 @@ class TestFormats:
         assert lines[-2:] == ['%dir "/usr/.a"', '"/usr/.a/[[] ?1?[%]"']
 
     def test_a_version_without_a_revision(self):
-        lines = formats.part_of_spec({"Package": "a", "Version": "12.4", "Architecture": "any"}, []).splitlines()
+        lines = formats.part_of_spec({"Package": "a", "Version": "12.4", "Architecture": "any"}, [], ()).splitlines()
         assert lines[2:4] == ["Version: 12.4", "Release: 0"]
 
     def test_control_data_that_opkg_takes_as_it_is_meant(self):
-        control = "Package: a\nDepends: b:any (>= 1), c | d\nBreaks: e (<< 2)\nDescription: (f:any)\n (g)\n"
-        assert formats.for_opkg(control) == "Package: a\nDepends: b, c | d\nDescription: (f:any)\n (g)\n"
+        control = "Package: a\nDepends: b:any (>= 1), c | d\nBreaks: e (<< 2)\nProvides: f, g\nDescription: (h:any)\n"
+        text = "Package: a\nDepends: b, c | d\nProvides: g\nDescription: (h:any)\n"
+        assert formats.for_opkg(control, {"f"}) == text
+        assert "Provides" not in formats.for_opkg(control, {"f", "g"})
 
     def test_the_same_packages_and_layers_in_each(self):
         found = corpus.corpora()
