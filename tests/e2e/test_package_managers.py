@@ -427,6 +427,12 @@ def test_a_change_of_the_feed_is_seen(native):
     assert again.text("usr/share/new") == "new"
 
 
+def test_another_order_of_feeds_is_seen(native):
+    old, new = native.feed("old", LIB), native.feed("new", NEW_LIB)
+    assert native.build("one", "app:packages:lib", old, new).versions() == {"lib": "1.0-1"}
+    assert native.build("two", "app:packages:lib", new, old, cache="one").versions() == {"lib": "2.0-1"}
+
+
 def test_a_plan_says_the_same_and_writes_nothing(kit):
     feed = kit.feed("feed", LIB, APP, MORE)
     layers = "low:packages:app high:packages:more"

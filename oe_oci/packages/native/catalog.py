@@ -50,6 +50,10 @@ class Catalog(Protocol):
     def package(self, planned: Planned) -> Package | None:
         """The package of a feed that a tool means."""
 
+    @property
+    def metadata(self) -> Sequence[Sequence[str]]:
+        """What is known of the feeds' own indexes, where a tool reads those."""
+
     def offered(self, names: Sequence[str], installed: Sequence[Installed], /) -> Sequence[Package]:
         """What may have a part in installing some packages; more may be told, and nothing else is offered to a tool."""
 
@@ -61,6 +65,8 @@ class Catalog(Protocol):
 
 class DebianCatalog:
     """Feeds of deb or ipk packages."""
+
+    metadata = ()
 
     def __init__(self, feeds: Feeds, policy: Policy) -> None:
         self.feeds = feeds

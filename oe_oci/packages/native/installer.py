@@ -103,8 +103,7 @@ class NativeInstaller:
         whole = self._whole(tree)
         if self._recall is None:
             return self._install(layer, tree, asked, request, whole)
-        offered = self._catalog.offered(request.names, request.installed)
-        key = self._recall.key(self._manager.tool, request, offered, whole)
+        key = self._recall.key(self._manager.tool, request, self._catalog, whole)
         recalled = self._recall.find(key, whole)
         if recalled is None:
             installation = self._install(layer, tree, asked, request, whole)

@@ -29,7 +29,7 @@ from ...untar import Archive, Member
 from ..installation import Installation, InstalledPackage, LayerPackages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ...content import Content, Region
     from ...delta import Delta
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ...store import CachedLayer, Store
     from ...tree import Entry, Tree
     from ..package import Package
+    from .catalog import Catalog
     from .manager import Request
 
 _KIND = "native 1"  # the number changes with what is kept, and with what is made of the same
@@ -72,15 +73,16 @@ class Recall:
     def __exit__(self, *_: object) -> None:
         self._layers.close()
 
-    def key(self, tool: Mapping[str, str], request: Request, offered: Iterable[Package], lower: Tree) -> str:
-        """What an installation is known by.
+    def key(self, tool: Mapping[str, str], request: Request, catalog: Catalog, lower: Tree) -> str:
+        """What an installation is known by: the tool, what it is asked for and may choose from, and what lies below.
 
         Raises:
             InputError, ToolError: a file can not be read.
         """
-        asked = [dict(tool), request.names, request.epoch, self._settings]
+        offered = catalog.offered(request.names, request.installed)
+        asked = [dict(tool), request.names, request.epoch, self._settings, catalog.metadata]
         state = hashlib.sha256(_line(asked))
-        for line in sorted(_line([*one[:3], dict(one.fields), self._digest(one)]) for one in offered):
+        for line in sorted(_line([*one[:3], one.feed, dict(one.fields), self._digest(one)]) for one in offered):
             state.update(line)
         state.update(b"\n")
         for line in self._lines(lower):

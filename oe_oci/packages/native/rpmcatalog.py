@@ -53,6 +53,10 @@ class RpmCatalog:
         found = [one for one in map(self.feeds.package, self._named.get(planned.name, ())) if one[:3] == planned[:3]]
         return min(found, key=self.feeds.rank, default=None)
 
+    @property
+    def metadata(self) -> Sequence[Sequence[str]]:
+        return self.feeds.metadata
+
     def offered(self, _names: Sequence[str], _installed: Sequence[Installed]) -> Sequence[Package]:
         """All packages: dnf looks at whole feeds, and files and rich relations let any of them have a part."""
         return [self.feeds.package(one) for one in self.feeds.offered() if self.feeds.is_taken(one)]

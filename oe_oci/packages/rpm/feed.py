@@ -143,6 +143,12 @@ class Feeds:
         self._listing: dict[str, str] = {}  # a package's file to the index that lists it
         self._extended: set[int] = set()
 
+    @property
+    def metadata(self) -> list[tuple[str, ...]]:
+        """What the feeds' indexes are known by, in the order of the feeds: their types and digests."""
+        found = (one for source in self._sources.values() for one in sorted(source.metadata.items()))
+        return [(kind, *one.digest, *one.plain) for kind, one in found]
+
     def offered(self) -> Iterator[Any]:
         """All packages, those for other architectures too, as libsolv has them."""
         for source in self._sources.values():
