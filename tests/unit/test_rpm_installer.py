@@ -15,6 +15,7 @@ from support.rpms import CONFIG, GHOST, NOREPLACE, STRING, File, Made, device, f
 from oe_oci.config import Accounts, Group, HostCopy, HostLayer, User
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages import dpkg, feed, installer
+from oe_oci.packages.owners import Owners
 from oe_oci.packages.rpm.header import Header
 from oe_oci.tree import Tree
 
@@ -391,6 +392,17 @@ class TestUpgrade:
     def test_a_file_that_becomes_a_directory(self, upgraded):
         made, _ = upgraded(old(file("/x")), new(folder("/x"), file("/x/f")))
         assert made.tree.entries["x/f"].kind == "file"
+
+    def test_of_many_files_behind_a_link_each_is_looked_up_alone(self, upgraded, monkeypatch):
+        asked = []
+        paths = Owners.paths
+        monkeypatch.setattr(Owners, "paths", lambda owners, one: asked.append(one) or paths(owners, one))
+        link = package("root", given=[folder("/usr/lib"), symlink("/lib", "usr/lib")])
+        before, after = ([file(f"/lib/f{number}", data) for number in range(50)] for data in (b"1", b"2"))
+        _, layer = upgraded(old(*before, requires=["root"]), new(*after), link)
+        assert {layer.text(f"usr/lib/f{number}") for number in range(50)} == {"2"}
+        # All that a package has: read once to erase it, once to know what lies behind links.
+        assert len([one for one in asked if one.version == "1-1"]) == 2
 
     def test_a_file_that_moves_to_another_package(self, build, tmp_path):
         first = build(old(file("/x", b"a")))

@@ -149,19 +149,21 @@ class RpmInstaller:
         return World(self._feeds, self._installed, self._policy)
 
     def _below(self, tree: Tree, erased: Sequence[Installed]) -> Below:
+        behind: dict[int, dict[str, str]] = {}  # of packages with files behind links the places, with their paths
+
         def owners(path: str) -> Iterator[tuple[Installed, File]]:
             for one in self._owners.owners(path):
-                file = self._facts.file(one, path) or self._behind_link(one, path)
+                file = self._facts.file(one, path)
+                if file is None:
+                    if id(one) not in behind:
+                        paths = self._owners.paths(one)
+                        behind[id(one)] = {place: each for each, place in reversed(paths.items())}
+                    file = self._facts.file(one, behind[id(one)].get(path, path))
                 if file is not None:
                     yield one, file
 
         gone = [Erased(one, self._facts.of(one), self._owners.paths(one)) for one in erased]
         return Below(tree, owners, gone)
-
-    def _behind_link(self, package: Installed, place: str) -> File | None:
-        """What a package says of the path of which a link leads to a place."""
-        paths = (path for path, there in self._owners.paths(package).items() if there == place)
-        return next((self._facts.file(package, path) for path in paths), None)
 
     def _named(
         self, layer: str, tree: Tree, shipments: Sequence[Shipment], placement: Placement
