@@ -16,6 +16,7 @@ from oe_oci.config import Accounts, Group, HostCopy, HostLayer, User
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages import dpkg, feed, installer
 from oe_oci.packages.owners import Owners
+from oe_oci.packages.rpm import installer as rpm_installer
 from oe_oci.packages.rpm.header import Header
 from oe_oci.tree import Tree
 
@@ -71,6 +72,14 @@ class TestLayers:
             "layer 'l0': no feed has a package 'libc7'",
             "layer 'l1': no feed has a package 'nothing'",
         ]
+
+    def test_each_is_chosen_in_a_world_that_is_made_once(self, build, monkeypatch):
+        worlds = []
+        world = rpm_installer.World
+        monkeypatch.setattr(rpm_installer, "World", lambda *given: worlds.append(given) or world(*given))
+        made = build(package("a"), package("b"), package("c", requires=["b"]))
+        assert [layer.names for layer in made.layers("a", "b", "c")] == [["a"], ["b"], ["c"]]
+        assert [len(installed) for _, installed, _ in worlds] == [0, 1, 2]
 
     def test_reasons_and_scripts_are_told(self, build):
         lib = package("lib", tags={1023: (STRING, "true"), 1024: (STRING, "true"), 1026: (STRING, "true")})
