@@ -15,6 +15,8 @@ from support.rpms import CONFIG, GHOST, NOREPLACE, STRING, File, Made, device, f
 from oe_oci.config import Accounts, Group, HostCopy, HostLayer, User
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages import dpkg, feed, installer
+from oe_oci.packages.owners import Owners
+from oe_oci.packages.rpm import installer as rpm_installer
 from oe_oci.packages.rpm.header import Header
 from oe_oci.tree import Tree
 
@@ -70,6 +72,14 @@ class TestLayers:
             "layer 'l0': no feed has a package 'libc7'",
             "layer 'l1': no feed has a package 'nothing'",
         ]
+
+    def test_each_is_chosen_in_a_world_that_is_made_once(self, build, monkeypatch):
+        worlds = []
+        world = rpm_installer.World
+        monkeypatch.setattr(rpm_installer, "World", lambda *given: worlds.append(given) or world(*given))
+        made = build(package("a"), package("b"), package("c", requires=["b"]))
+        assert [layer.names for layer in made.layers("a", "b", "c")] == [["a"], ["b"], ["c"]]
+        assert [len(installed) for _, installed, _ in worlds] == [0, 1, 2]
 
     def test_reasons_and_scripts_are_told(self, build):
         lib = package("lib", tags={1023: (STRING, "true"), 1024: (STRING, "true"), 1026: (STRING, "true")})
@@ -391,6 +401,17 @@ class TestUpgrade:
     def test_a_file_that_becomes_a_directory(self, upgraded):
         made, _ = upgraded(old(file("/x")), new(folder("/x"), file("/x/f")))
         assert made.tree.entries["x/f"].kind == "file"
+
+    def test_of_many_files_behind_a_link_each_is_looked_up_alone(self, upgraded, monkeypatch):
+        asked = []
+        paths = Owners.paths
+        monkeypatch.setattr(Owners, "paths", lambda owners, one: asked.append(one) or paths(owners, one))
+        link = package("root", given=[folder("/usr/lib"), symlink("/lib", "usr/lib")])
+        before, after = ([file(f"/lib/f{number}", data) for number in range(50)] for data in (b"1", b"2"))
+        _, layer = upgraded(old(*before, requires=["root"]), new(*after), link)
+        assert {layer.text(f"usr/lib/f{number}") for number in range(50)} == {"2"}
+        # All that a package has: read once to erase it, once to know what lies behind links.
+        assert len([one for one in asked if one.version == "1-1"]) == 2
 
     def test_a_file_that_moves_to_another_package(self, build, tmp_path):
         first = build(old(file("/x", b"a")))

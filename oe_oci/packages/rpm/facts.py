@@ -26,6 +26,11 @@ class Facts:
         self._folders: dict[int, tuple[Installed, dict[str, File]]] = {}
         self._recent: dict[int, Mapping[str, File]] = {}
 
+    def learn(self, package: Installed, files: Mapping[str, File]) -> None:
+        """Take note of the files of a package, which somebody has read already."""
+        folders = {path: file for path, file in files.items() if stat.S_ISDIR(file.mode)}
+        self._folders[id(package)] = package, folders
+
     def of(self, package: Installed) -> Mapping[str, File]:
         """All files of a package by path.
 
@@ -36,8 +41,7 @@ class Facts:
         if found is None:
             assert package.header is not None
             found = {file.path: file for file in files_of(package.header)}
-            folders = {path: file for path, file in found.items() if stat.S_ISDIR(file.mode)}
-            self._folders[id(package)] = package, folders
+            self.learn(package, found)
         self._recent[id(package)] = found
         if len(self._recent) > _RECENT:
             del self._recent[next(iter(self._recent))]

@@ -74,6 +74,7 @@ class RpmInstaller:
         self._facts = Facts()
         self._changed = False  # whether any layer brought packages
         self._held: list[Contents] = []
+        self._known: World | None = None  # as long as what is installed stays the same
 
     def missing(self, layer: PackagesLayer) -> list[Fault]:
         """What of a layer's names no package has."""
@@ -96,7 +97,7 @@ class RpmInstaller:
         # Where layers bring no database, it does not tell of what they installed.
         kept = self._config.packages.database == KEEP
         ours = [] if kept else [one for one in self._installed if one.name not in names]
-        self._installed = [*found, *ours]
+        self._installed, self._known = [*found, *ours], None
         self._owners.learn(tree, new, self._installed)
 
     def install(self, layer: PackagesLayer, tree: Tree) -> Installation:
@@ -119,7 +120,7 @@ class RpmInstaller:
         placement, going = place(shipments, files, self._below(tree, erased), self._config.epoch)
         entries, asked = self._named(layer.name, tree, shipments, placement)
         wanted = Wanted(entries, left_over(tree, going, placement))
-        self._advance(selected, headers, erased, placement)
+        self._advance(selected, headers, files, erased, placement)
         if selected and self._config.packages.database == KEEP:
             whole = Tree(tree.entries)
             apply(whole, Delta(wanted.entries, wanted.removed, 0))
@@ -146,22 +147,26 @@ class RpmInstaller:
         return self._with_database(tree, tree, Wanted({})) if self._changed else Wanted({})
 
     def _world(self) -> World:
-        return World(self._feeds, self._installed, self._policy)
+        if self._known is None:
+            self._known = World(self._feeds, self._installed, self._policy)
+        return self._known
 
     def _below(self, tree: Tree, erased: Sequence[Installed]) -> Below:
+        behind: dict[int, dict[str, str]] = {}  # of packages with files behind links the places, with their paths
+
         def owners(path: str) -> Iterator[tuple[Installed, File]]:
             for one in self._owners.owners(path):
-                file = self._facts.file(one, path) or self._behind_link(one, path)
+                file = self._facts.file(one, path)
+                if file is None:
+                    if id(one) not in behind:
+                        paths = self._owners.paths(one)
+                        behind[id(one)] = {place: each for each, place in reversed(paths.items())}
+                    file = self._facts.file(one, behind[id(one)].get(path, path))
                 if file is not None:
                     yield one, file
 
         gone = [Erased(one, self._facts.of(one), self._owners.paths(one)) for one in erased]
         return Below(tree, owners, gone)
-
-    def _behind_link(self, package: Installed, place: str) -> File | None:
-        """What a package says of the path of which a link leads to a place."""
-        paths = (path for path, there in self._owners.paths(package).items() if there == place)
-        return next((self._facts.file(package, path) for path in paths), None)
 
     def _named(
         self, layer: str, tree: Tree, shipments: Sequence[Shipment], placement: Placement
@@ -185,18 +190,21 @@ class RpmInstaller:
         self,
         selected: Sequence[Selected],
         headers: Sequence[Header],
+        files: Sequence[Mapping[str, File]],
         erased: Sequence[Installed],
         placement: Placement,
     ) -> None:
         """Count a layer's packages among those installed."""
         gone = set(map(id, erased))
         new: list[tuple[Installed, Mapping[str, str]]] = []
-        for one, header, contents, owned in zip(selected, headers, self._held, placement.owned):
+        for one, header, listed, contents, owned in zip(selected, headers, files, self._held, placement.owned):
             signature = _header(one.package.path, contents, "signature")
             package = database.installed(entered(header, signature, self._epoch), requested=not one.asked_by)
+            self._facts.learn(package, listed)
             new.append((package, owned))
         self._installed = [one for one in self._installed if id(one) not in gone]
         self._installed += (package for package, _ in new)
+        self._known = None
         self._owners.advance(self._installed, new, ())
         self._changed = self._changed or bool(new)
 
