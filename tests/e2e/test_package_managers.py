@@ -393,6 +393,18 @@ def test_what_is_recalled_is_what_the_layer_above_is_installed_on(native):
     assert again.digests() == cold.digests()
 
 
+def test_the_database_that_the_image_has_and_the_one_that_is_withheld_are_told_apart(native):
+    """The root is the same where a layer of packages lies on a base image that has the database."""
+    feed = native.feed("feed", LIB, APP)
+    top = ['OCI_PACKAGE_DATABASE = "top"']
+    native.build("base", "low:packages:lib", feed)
+    native.build("upper", "high:packages:app", feed, lines=[*top, 'OCI_BASE_IMAGE = "../base/deploy/app-oci"'])
+    image = native.build("two", "low:packages:lib high:packages:app", feed, lines=top, cache="upper")
+    assert image.versions() == {"app": "1.0-1", "lib": "1.0-1"}
+    cold = native.build("three", "low:packages:lib high:packages:app", feed, lines=top)
+    assert image.digests() == cold.digests()
+
+
 @pytest.mark.parametrize("damage", ["removed", "changed"])
 def test_what_was_kept_and_is_damaged_is_installed_again(native, damage):
     feed = native.feed("feed", LIB, APP)

@@ -103,7 +103,8 @@ class NativeInstaller:
         whole = self._whole(tree)
         if self._recall is None:
             return self._install(layer, tree, asked, request, whole)
-        key = self._recall.key(self._manager.tool, request, self._catalog, whole)
+        apart = {*self._withheld, *self._lost}
+        key = self._recall.key(self._manager.tool, request, self._catalog, whole, apart)
         recalled = self._recall.find(key, whole)
         if recalled is None:
             installation = self._install(layer, tree, asked, request, whole)
