@@ -405,6 +405,13 @@ def test_the_database_that_the_image_has_and_the_one_that_is_withheld_are_told_a
     assert image.digests() == cold.digests()
 
 
+def test_what_lies_below_is_told_of_what_the_layer_names_now(native):
+    feed = native.feed("feed", LIB, APP)
+    native.build("one", "low:packages:lib high:packages:app", feed)
+    image = native.build("two", "low:packages:lib high:packages:app,lib", feed, cache="one")
+    assert image.layer("high")["below"] == ["lib 1.0-1"]
+
+
 @pytest.mark.parametrize("damage", ["removed", "changed"])
 def test_what_was_kept_and_is_damaged_is_installed_again(native, damage):
     feed = native.feed("feed", LIB, APP)

@@ -112,8 +112,9 @@ class NativeInstaller:
             self._recall.note(key, whole, recalled, self._is_database)
             return installation
         self._withheld, self._lost = dict(recalled.withheld), set(recalled.lost)
-        self._installed = list(self._manager.installed(self._whole(_with(tree, recalled.installation.wanted))))
-        return recalled.installation
+        installation = recalled.installation
+        self._installed = list(self._manager.installed(self._whole(_with(tree, installation.wanted))))
+        return installation._replace(packages=installation.packages._replace(below=asked.below))
 
     def _install(self, layer: PackagesLayer, tree: Tree, asked: Asked, request: Request, whole: Tree) -> Installation:
         inside = {} if self._manager.changes_root else led_inside(whole)
