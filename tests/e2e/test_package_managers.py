@@ -412,6 +412,15 @@ def test_what_lies_below_is_told_of_what_the_layer_names_now(native):
     assert image.layer("high")["below"] == ["lib 1.0-1"]
 
 
+def test_no_epoch_is_another_one_than_1970(native):
+    feed = native.feed("feed", LIB)
+    native.build("one", "low:packages:lib", feed, lines=['SOURCE_DATE_EPOCH = "0"'])
+    unset = {"lines": ['SOURCE_DATE_EPOCH = ""'], "env": tools.environment(SOURCE_DATE_EPOCH=None)}
+    two = native.build("two", "low:packages:lib", feed, cache="one", **unset)
+    cold = native.build("three", "low:packages:lib", feed, **unset)
+    assert two.tree[b"usr/lib/lib.so"].mtime == cold.tree[b"usr/lib/lib.so"].mtime != 0
+
+
 @pytest.mark.parametrize("damage", ["removed", "changed"])
 def test_what_was_kept_and_is_damaged_is_installed_again(native, damage):
     feed = native.feed("feed", LIB, APP)
