@@ -98,6 +98,20 @@ def test_a_script_that_fails_is_an_error(folder_with, scripts, reason):
     assert not (place / "deploy").exists()
 
 
+def test_a_script_may_change_accounts_of_a_layer_below(folder_with):
+    """Declared ones are added to those that were there."""
+    accounts = b"root:x:0:0::/root:/bin/sh\ngames:x:5:60::/usr/games:/bin/sh\n"
+    place, feed = folder_with(
+        ipk("base", files={"etc/passwd": accounts, "etc/group": b"root:x:0:\n"}),
+        ipk("app", scripts={"postinst": script('sed -i /games/d "$D/etc/passwd"')}),
+    )
+    layers = "low:packages:base high:packages:app top:packages:base"
+    build(place, layers, feed, 'OCI_IMAGE_ACCOUNTS = "user:app:4321"', 'OCI_LAYER_KEEP_EMPTY = "1"')
+    text = (unpacked(place) / "etc/passwd").read_text()
+    assert "games" not in text
+    assert "app:x:4321:" in text
+
+
 def test_a_script_never_meets_another_systems_update_alternatives(folder_with, folder, monkeypatch):
     other = folder / "bin/update-alternatives"
     other.parent.mkdir()

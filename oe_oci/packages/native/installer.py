@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
-from ...accounts import read_names
+from ...accounts import read_names, remembered
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, ToolError
 from ...populate import Wanted
@@ -220,6 +220,10 @@ class NativeInstaller:
         return found
 
     def _name(self, whole: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> AskedFor:
+        for path, entry in remembered(Tree(found)).items():
+            # By when it is asked who had an account below, the tool may have written those of the next layer.
+            if found[path] is not whole.entries.get(path):
+                found[path] = entry
         """Give entries the owners that packages name, as the image or OCI_IMAGE_ACCOUNTS knows them.
 
         A tool asks this machine, whose numbers for a name are its own.
