@@ -98,6 +98,13 @@ def test_a_script_that_fails_is_an_error(folder_with, scripts, reason):
     assert not (place / "deploy").exists()
 
 
+def test_an_owner_that_a_script_gives_a_file_stays(folder_with):
+    place, feed = folder_with(ipk("app", scripts={"postinst": script('chown 12:34 "$D/usr/share/app"')}))
+    build(place, "app:packages:app", feed)
+    found = merged(place)[b"usr/share/app"]
+    assert (found.uid, found.gid) == (12, 34)
+
+
 def test_a_script_may_change_accounts_of_a_layer_below(folder_with):
     """Declared ones are added to those that were there."""
     accounts = b"root:x:0:0::/root:/bin/sh\ngames:x:5:60::/usr/games:/bin/sh\n"

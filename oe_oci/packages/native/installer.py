@@ -8,7 +8,10 @@ it is the same as the built-in installer. Must not know blobs, caches or OCI doc
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
+from functools import cache
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
@@ -217,16 +220,17 @@ class NativeInstaller:
             elif path in found:
                 for inner in self._root.forget(path):
                     del found[inner]
-        return found
-
-    def _name(self, whole: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> AskedFor:
         for path, entry in remembered(Tree(found)).items():
             # By when it is asked who had an account below, the tool may have written those of the next layer.
             if found[path] is not whole.entries.get(path):
                 found[path] = entry
+        return found
+
+    def _name(self, whole: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> AskedFor:
         """Give entries the owners that packages name, as the image or OCI_IMAGE_ACCOUNTS knows them.
 
-        A tool asks this machine, whose numbers for a name are its own.
+        A tool asks this machine, whose numbers for a name are its own. What is of neither was given to another by a
+        script.
         """
         tree = Tree(entries)
         names = read_names(tree, self._config.accounts)
@@ -240,8 +244,11 @@ class NativeInstaller:
             entry = entries.get(path)
             if entry is None or entry is whole.entries.get(path) or entry.kind != member.entry.kind:
                 continue
-            uid = names.users.get(member.user, member.entry.uid)
-            gid = names.groups.get(member.group, member.entry.gid)
+            uid, gid = entry.uid, entry.gid
+            if uid in (member.entry.uid, _user_here(member.user)):
+                uid = names.users.get(member.user, member.entry.uid)
+            if gid in (member.entry.gid, _group_here(member.group)):
+                gid = names.groups.get(member.group, member.entry.gid)
             if (uid, gid) != (entry.uid, entry.gid):
                 entries[path] = entry._replace(uid=uid, gid=gid)
         return AskedFor(users, groups)
@@ -307,6 +314,24 @@ def _with(tree: Tree, wanted: Wanted) -> Tree:
     after = Tree(tree.entries)
     apply(after, Delta(wanted.entries, wanted.removed, 0))
     return after
+
+
+@cache
+def _user_here(name: str) -> int | None:
+    """The number of a user on this machine."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
+@cache
+def _group_here(name: str) -> int | None:
+    """The number of a group on this machine."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        return None
 
 
 def _placed(tree: Tree, path: str, parents: dict[str, str]) -> str:
