@@ -81,6 +81,7 @@ def contents(members: Mapping[str, Entry], *conffiles: str) -> Contents:
         ({"usr/bin/out": link("/opt"), "bin/out/file": file()}, (), "/bin/out", "/usr/bin/out"),
         ({"etc/conf": link("/srv/conf")}, ("etc/conf",), "/etc/conf", "/etc/conf"),
         ({"out": link("/opt"), "file": file()}, (), "", ""),
+        ({"new": link("etc"), "new/out": link("/opt"), "etc/out/file": file()}, (), "/etc/out", "/etc/out"),
     ],
 )
 def test_files_behind_a_link_of_the_same_layer_are_refused_where_it_leads_out(members, conffiles, path, by):

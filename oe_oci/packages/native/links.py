@@ -62,12 +62,19 @@ class _Shipped:
 
     def __init__(self, tree: Tree, held: Sequence[Contents]) -> None:
         self._tree = tree
-        self._links: dict[str, Entry] = {}
-        for member in (member for contents in held for member in contents.members):
-            if member.entry.kind == SYMLINK:
-                folder = resolve(tree, parent(member.path), follow=True).path
-                name = member.path.rpartition("/")[2]
-                self._links[member.path] = self._links[join(folder, name)] = member.entry
+        members = (member for contents in held for member in contents.members)
+        links = [(member.path, member.entry) for member in members if member.entry.kind == SYMLINK]
+        self._links: dict[str, Entry] = dict(links)
+        for _ in range(_LIMIT):  # a link may lie behind those of other packages
+            known = len(self._links)
+            for path, entry in links:
+                self._links.setdefault(self.place(path), entry)
+            if known == len(self._links):
+                break
+
+    def place(self, path: str) -> str:
+        """Where a path lies, behind links."""
+        return join(resolve(self, parent(path), follow=True).path, path.rpartition("/")[2])
 
     def entry(self, path: str) -> Entry | None:
         return self._links.get(path) or self._tree.entry(path)
