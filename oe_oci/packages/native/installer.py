@@ -127,7 +127,7 @@ class NativeInstaller:
         packages = [self._package(layer, one) for one in planned]
         held = self._contents(packages)
         if not self._manager.changes_root:
-            check_inside(Tree({**whole.entries, **inside}), held)
+            check_inside(Tree({**whole.entries, **inside}), held, self._manager.databases)
         outcome = self._manager.install(request)
         entries = self._after(request, planned, held, outcome, whole)
         entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})

@@ -34,13 +34,16 @@ def led_inside(tree: Tree) -> dict[str, Entry]:
     return found
 
 
-def check_inside(tree: Tree, held: Sequence[Contents]) -> None:
+def check_inside(tree: Tree, held: Sequence[Contents], databases: Sequence[str]) -> None:
     """See that no file of new packages lies behind a link of theirs that leads out of the tree.
+
+    Nor may such a link be in one of the folders `databases`, as a tool writes its own files there.
 
     Raises:
         InputError: one does.
     """
     shipped = _Shipped(tree, held)
+    _check_databases(shipped, held, tuple(databases))
     known: dict[str, str] = {}
     for contents in held:
         folders = (
@@ -54,6 +57,17 @@ def check_inside(tree: Tree, held: Sequence[Contents]) -> None:
                     f"{contents.fields['Package']}: {shown(path)} lies behind the link {shown(known[path])}, which out"
                     " of a container leads onto this machine",
                     hint=f"the package with the link needs a layer before; or {BUILTIN}",
+                )
+
+
+def _check_databases(shipped: _Shipped, held: Sequence[Contents], databases: tuple[str, ...]) -> None:
+    for contents in held:
+        for path in (member.path for member in contents.members if member.entry.kind == SYMLINK):
+            if f"{shipped.place(path)}/".startswith(databases) and _way_out(shipped, path):
+                raise InputError(
+                    f"{contents.fields['Package']}: {shown(path)} is a link in the database of packages, which out of a"
+                    " container leads onto this machine",
+                    hint=BUILTIN,
                 )
 
 
