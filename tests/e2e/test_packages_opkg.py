@@ -98,6 +98,15 @@ def test_a_script_that_fails_is_an_error(folder_with, scripts, reason):
     assert not (place / "deploy").exists()
 
 
+def test_a_script_sees_the_times_that_files_of_layers_below_have_in_the_image(folder_with):
+    place, feed = folder_with(
+        ipk("low", scripts={"postinst": script('echo low >"$D/low"; ln "$D/low" "$D/low2"; ln -s low "$D/low3"')}),
+        ipk("high", scripts={"postinst": script('stat -c %Y "$D/low" "$D/low2" "$D/low3" >"$D/seen"')}),
+    )
+    build(place, "low:packages:low high:packages:high", feed)
+    assert (unpacked(place) / "seen").read_text() == f"{EPOCH}\n" * 3
+
+
 def test_an_owner_that_a_script_gives_a_file_stays(folder_with):
     place, feed = folder_with(ipk("app", scripts={"postinst": script('chown 12:34 "$D/usr/share/app"')}))
     build(place, "app:packages:app", feed)
