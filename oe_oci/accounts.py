@@ -60,6 +60,20 @@ def read_names(lookup: Lookup, declared: Accounts | None = None) -> Names:
     return Names(users, groups)
 
 
+def remembered(tree: Tree) -> dict[str, Entry]:
+    """The account files of a tree with their bytes, for one whose files on disk go on to change.
+
+    Raises:
+        InputError, ToolError: as for `read_names`.
+    """
+    files = (_File(tree, name) for name in _MODES)
+    return {
+        file.place: tree.entries[file.place]._replace(content=Literal(encode(file.before)))
+        for file in files
+        if file.before is not None
+    }
+
+
 def add_accounts(
     accounts: Accounts,
     wanted: Wanted,

@@ -186,6 +186,15 @@ def test_links_that_lead_out_lead_nowhere_on_this_machine(kit):
     assert bytes(outside).lstrip(b"/") + b"/file" in image.tree
 
 
+def test_a_link_in_the_database_empties_no_file_of_this_machine(kit):
+    victim = kit.folder / "victim"
+    victim.write_text("of this machine\n")
+    bad = packages.package("bad", files=[symlink("./var/lib/dpkg/lock", str(victim))])
+    said = kit.refuse("bad", "low:packages:bad", packages.write_feed(kit.folder / "feed", [bad], index=""))
+    assert victim.read_text() == "of this machine\n"
+    assert "bad: /var/lib/dpkg/lock is a link in the database" in said
+
+
 def test_a_database_behind_a_link(kit):
     """As systems have it whose /var is no part of an image: its scripts are not run, and it is carried on."""
     base = kit.folder / "base"

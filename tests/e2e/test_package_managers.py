@@ -393,6 +393,34 @@ def test_what_is_recalled_is_what_the_layer_above_is_installed_on(native):
     assert again.digests() == cold.digests()
 
 
+def test_the_database_that_the_image_has_and_the_one_that_is_withheld_are_told_apart(native):
+    """The root is the same where a layer of packages lies on a base image that has the database."""
+    feed = native.feed("feed", LIB, APP)
+    top = ['OCI_PACKAGE_DATABASE = "top"']
+    native.build("base", "low:packages:lib", feed)
+    native.build("upper", "high:packages:app", feed, lines=[*top, 'OCI_BASE_IMAGE = "../base/deploy/app-oci"'])
+    image = native.build("two", "low:packages:lib high:packages:app", feed, lines=top, cache="upper")
+    assert image.versions() == {"app": "1.0-1", "lib": "1.0-1"}
+    cold = native.build("three", "low:packages:lib high:packages:app", feed, lines=top)
+    assert image.digests() == cold.digests()
+
+
+def test_what_lies_below_is_told_of_what_the_layer_names_now(native):
+    feed = native.feed("feed", LIB, APP)
+    native.build("one", "low:packages:lib high:packages:app", feed)
+    image = native.build("two", "low:packages:lib high:packages:app,lib", feed, cache="one")
+    assert image.layer("high")["below"] == ["lib 1.0-1"]
+
+
+def test_no_epoch_is_another_one_than_1970(native):
+    feed = native.feed("feed", LIB)
+    native.build("one", "low:packages:lib", feed, lines=['SOURCE_DATE_EPOCH = "0"'])
+    unset = {"lines": ['SOURCE_DATE_EPOCH = ""'], "env": tools.environment(SOURCE_DATE_EPOCH=None)}
+    two = native.build("two", "low:packages:lib", feed, cache="one", **unset)
+    cold = native.build("three", "low:packages:lib", feed, **unset)
+    assert two.tree[b"usr/lib/lib.so"].mtime == cold.tree[b"usr/lib/lib.so"].mtime != 0
+
+
 @pytest.mark.parametrize("damage", ["removed", "changed"])
 def test_what_was_kept_and_is_damaged_is_installed_again(native, damage):
     feed = native.feed("feed", LIB, APP)

@@ -98,6 +98,36 @@ def test_a_script_that_fails_is_an_error(folder_with, scripts, reason):
     assert not (place / "deploy").exists()
 
 
+def test_a_script_sees_the_times_that_files_of_layers_below_have_in_the_image(folder_with):
+    place, feed = folder_with(
+        ipk("low", scripts={"postinst": script('echo low >"$D/low"; ln "$D/low" "$D/low2"; ln -s low "$D/low3"')}),
+        ipk("high", scripts={"postinst": script('stat -c %Y "$D/low" "$D/low2" "$D/low3" >"$D/seen"')}),
+    )
+    build(place, "low:packages:low high:packages:high", feed)
+    assert (unpacked(place) / "seen").read_text() == f"{EPOCH}\n" * 3
+
+
+def test_an_owner_that_a_script_gives_a_file_stays(folder_with):
+    place, feed = folder_with(ipk("app", scripts={"postinst": script('chown 12:34 "$D/usr/share/app"')}))
+    build(place, "app:packages:app", feed)
+    found = merged(place)[b"usr/share/app"]
+    assert (found.uid, found.gid) == (12, 34)
+
+
+def test_a_script_may_change_accounts_of_a_layer_below(folder_with):
+    """Declared ones are added to those that were there."""
+    accounts = b"root:x:0:0::/root:/bin/sh\ngames:x:5:60::/usr/games:/bin/sh\n"
+    place, feed = folder_with(
+        ipk("base", files={"etc/passwd": accounts, "etc/group": b"root:x:0:\n"}),
+        ipk("app", scripts={"postinst": script('sed -i /games/d "$D/etc/passwd"')}),
+    )
+    layers = "low:packages:base high:packages:app top:packages:base"
+    build(place, layers, feed, 'OCI_IMAGE_ACCOUNTS = "user:app:4321"', 'OCI_LAYER_KEEP_EMPTY = "1"')
+    text = (unpacked(place) / "etc/passwd").read_text()
+    assert "games" not in text
+    assert "app:x:4321:" in text
+
+
 def test_a_script_never_meets_another_systems_update_alternatives(folder_with, folder, monkeypatch):
     other = folder / "bin/update-alternatives"
     other.parent.mkdir()

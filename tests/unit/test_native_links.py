@@ -81,15 +81,38 @@ def contents(members: Mapping[str, Entry], *conffiles: str) -> Contents:
         ({"usr/bin/out": link("/opt"), "bin/out/file": file()}, (), "/bin/out", "/usr/bin/out"),
         ({"etc/conf": link("/srv/conf")}, ("etc/conf",), "/etc/conf", "/etc/conf"),
         ({"out": link("/opt"), "file": file()}, (), "", ""),
+        ({"new": link("etc"), "new/out": link("/opt"), "etc/out/file": file()}, (), "/etc/out", "/etc/out"),
     ],
 )
 def test_files_behind_a_link_of_the_same_layer_are_refused_where_it_leads_out(members, conffiles, path, by):
     held = [contents(members, *conffiles)]
     below = tree(bin="usr/bin")
     if not path:
-        check_inside(below, held)
+        check_inside(below, held, ())
         return
     with pytest.raises(InputError) as caught:
-        check_inside(below, held)
+        check_inside(below, held, ())
     assert caught.value.message.startswith(f"pkg: {path} lies behind the link {by}, ")
+    assert "builtin" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"db/lock": link("/etc/passwd")}, "/db/lock"),
+        ({"db/more/up": link("../../../x")}, "/db/more/up"),
+        ({"of/lock": link("/etc/passwd")}, "/of/lock"),
+        ({"new": link("db"), "new/lock": link("/etc/passwd")}, "/new/lock"),
+        ({"db/inner": link("../etc"), "dbx": link("/etc"), "srv/lock": link("/etc/passwd")}, ""),
+    ],
+)
+def test_no_link_of_a_package_leads_out_of_a_database(members, path):
+    """A tool opens its lock anew for each of its steps, and empties what it finds behind a link."""
+    below = tree(of="db")
+    if not path:
+        check_inside(below, [contents(members)], ["db/"])
+        return
+    with pytest.raises(InputError) as caught:
+        check_inside(below, [contents(members)], ["db/"])
+    assert caught.value.message.startswith(f"pkg: {path} is a link in the database of packages, ")
     assert "builtin" in caught.value.hint

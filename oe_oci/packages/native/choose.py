@@ -51,7 +51,7 @@ def open_workshop(
         place = stack.enter_context(plainly(Place(root.path, root.scratch)))
         recall = None
         if memory.keeps and config.cache_dir is not None:
-            decides = [config.packages._replace(feeds=()), config.accounts]
+            decides = [config.packages._replace(feeds=()), config.accounts, config.epoch]
             recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
         yield Workshop(*_manager(config, feeds, memory, place), root, recall)
 

@@ -8,11 +8,14 @@ it is the same as the built-in installer. Must not know blobs, caches or OCI doc
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
+from functools import cache
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
-from ...accounts import read_names
+from ...accounts import read_names, remembered
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, ToolError
 from ...populate import Wanted
@@ -103,7 +106,8 @@ class NativeInstaller:
         whole = self._whole(tree)
         if self._recall is None:
             return self._install(layer, tree, asked, request, whole)
-        key = self._recall.key(self._manager.tool, request, self._catalog, whole)
+        apart = {*self._withheld, *self._lost}
+        key = self._recall.key(self._manager.tool, request, self._catalog, whole, apart)
         recalled = self._recall.find(key, whole)
         if recalled is None:
             installation = self._install(layer, tree, asked, request, whole)
@@ -111,8 +115,9 @@ class NativeInstaller:
             self._recall.note(key, whole, recalled, self._is_database)
             return installation
         self._withheld, self._lost = dict(recalled.withheld), set(recalled.lost)
-        self._installed = list(self._manager.installed(self._whole(_with(tree, recalled.installation.wanted))))
-        return recalled.installation
+        installation = recalled.installation
+        self._installed = list(self._manager.installed(self._whole(_with(tree, installation.wanted))))
+        return installation._replace(packages=installation.packages._replace(below=asked.below))
 
     def _install(self, layer: PackagesLayer, tree: Tree, asked: Asked, request: Request, whole: Tree) -> Installation:
         inside = {} if self._manager.changes_root else led_inside(whole)
@@ -122,7 +127,7 @@ class NativeInstaller:
         packages = [self._package(layer, one) for one in planned]
         held = self._contents(packages)
         if not self._manager.changes_root:
-            check_inside(Tree({**whole.entries, **inside}), held)
+            check_inside(Tree({**whole.entries, **inside}), held, self._manager.databases)
         outcome = self._manager.install(request)
         entries = self._after(request, planned, held, outcome, whole)
         entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
@@ -215,12 +220,17 @@ class NativeInstaller:
             elif path in found:
                 for inner in self._root.forget(path):
                     del found[inner]
+        for path, entry in remembered(Tree(found)).items():
+            # By when it is asked who had an account below, the tool may have written those of the next layer.
+            if found[path] is not whole.entries.get(path):
+                found[path] = entry
         return found
 
     def _name(self, whole: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> AskedFor:
         """Give entries the owners that packages name, as the image or OCI_IMAGE_ACCOUNTS knows them.
 
-        A tool asks this machine, whose numbers for a name are its own.
+        A tool asks this machine, whose numbers for a name are its own. What is of neither was given to another by a
+        script.
         """
         tree = Tree(entries)
         names = read_names(tree, self._config.accounts)
@@ -234,8 +244,11 @@ class NativeInstaller:
             entry = entries.get(path)
             if entry is None or entry is whole.entries.get(path) or entry.kind != member.entry.kind:
                 continue
-            uid = names.users.get(member.user, member.entry.uid)
-            gid = names.groups.get(member.group, member.entry.gid)
+            uid, gid = entry.uid, entry.gid
+            if uid in (member.entry.uid, _user_here(member.user)):
+                uid = names.users.get(member.user, member.entry.uid)
+            if gid in (member.entry.gid, _group_here(member.group)):
+                gid = names.groups.get(member.group, member.entry.gid)
             if (uid, gid) != (entry.uid, entry.gid):
                 entries[path] = entry._replace(uid=uid, gid=gid)
         return AskedFor(users, groups)
@@ -301,6 +314,24 @@ def _with(tree: Tree, wanted: Wanted) -> Tree:
     after = Tree(tree.entries)
     apply(after, Delta(wanted.entries, wanted.removed, 0))
     return after
+
+
+@cache
+def _user_here(name: str) -> int | None:
+    """The number of a user on this machine."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
+@cache
+def _group_here(name: str) -> int | None:
+    """The number of a group on this machine."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        return None
 
 
 def _placed(tree: Tree, path: str, parents: dict[str, str]) -> str:

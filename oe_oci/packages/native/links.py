@@ -34,13 +34,16 @@ def led_inside(tree: Tree) -> dict[str, Entry]:
     return found
 
 
-def check_inside(tree: Tree, held: Sequence[Contents]) -> None:
+def check_inside(tree: Tree, held: Sequence[Contents], databases: Sequence[str]) -> None:
     """See that no file of new packages lies behind a link of theirs that leads out of the tree.
+
+    Nor may such a link be in one of the folders `databases`, as a tool writes its own files there.
 
     Raises:
         InputError: one does.
     """
     shipped = _Shipped(tree, held)
+    _check_databases(shipped, held, tuple(databases))
     known: dict[str, str] = {}
     for contents in held:
         folders = (
@@ -57,17 +60,35 @@ def check_inside(tree: Tree, held: Sequence[Contents]) -> None:
                 )
 
 
+def _check_databases(shipped: _Shipped, held: Sequence[Contents], databases: tuple[str, ...]) -> None:
+    for contents in held:
+        for path in (member.path for member in contents.members if member.entry.kind == SYMLINK):
+            if f"{shipped.place(path)}/".startswith(databases) and _way_out(shipped, path):
+                raise InputError(
+                    f"{contents.fields['Package']}: {shown(path)} is a link in the database of packages, which out of a"
+                    " container leads onto this machine",
+                    hint=BUILTIN,
+                )
+
+
 class _Shipped:
     """A tree with the links of packages that are to come."""
 
     def __init__(self, tree: Tree, held: Sequence[Contents]) -> None:
         self._tree = tree
-        self._links: dict[str, Entry] = {}
-        for member in (member for contents in held for member in contents.members):
-            if member.entry.kind == SYMLINK:
-                folder = resolve(tree, parent(member.path), follow=True).path
-                name = member.path.rpartition("/")[2]
-                self._links[member.path] = self._links[join(folder, name)] = member.entry
+        members = (member for contents in held for member in contents.members)
+        links = [(member.path, member.entry) for member in members if member.entry.kind == SYMLINK]
+        self._links: dict[str, Entry] = dict(links)
+        for _ in range(_LIMIT):  # a link may lie behind those of other packages
+            known = len(self._links)
+            for path, entry in links:
+                self._links.setdefault(self.place(path), entry)
+            if known == len(self._links):
+                break
+
+    def place(self, path: str) -> str:
+        """Where a path lies, behind links."""
+        return join(resolve(self, parent(path), follow=True).path, path.rpartition("/")[2])
 
     def entry(self, path: str) -> Entry | None:
         return self._links.get(path) or self._tree.entry(path)

@@ -29,7 +29,7 @@ from ...untar import Archive, Member
 from ..installation import Installation, InstalledPackage, LayerPackages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ...content import Content, Region
     from ...delta import Delta
@@ -73,15 +73,22 @@ class Recall:
     def __exit__(self, *_: object) -> None:
         self._layers.close()
 
-    def key(self, tool: Mapping[str, str], request: Request, catalog: Catalog, lower: Tree) -> str:
+    def key(
+        self, tool: Mapping[str, str], request: Request, catalog: Catalog, lower: Tree, apart: Iterable[str]
+    ) -> str:
         """What an installation is known by: the tool, what it is asked for and may choose from, and what lies below.
+
+        The paths `apart` are those where the image has otherwise than `lower`.
 
         Raises:
             InputError, ToolError: a file can not be read.
         """
         offered = catalog.offered(request.names, request.installed)
         asked = [dict(tool), request.names, request.epoch, self._settings, catalog.metadata]
-        state = hashlib.sha256(_line(asked))
+        state = hashlib.sha256(_line([*asked, sorted(apart)]))
+        for line in sorted(_line([*one[:3], one.state, one.requested]) for one in request.installed):
+            state.update(line)
+        state.update(b"\n")
         for line in sorted(_line([*one[:3], one.feed, dict(one.fields), self._digest(one)]) for one in offered):
             state.update(line)
         state.update(b"\n")

@@ -43,6 +43,11 @@ class _Known(NamedTuple):
     entry: Entry
     facts: _Facts
 
+    @property
+    def is_dated(self) -> bool:
+        """Whether it has the entry's time on disk too."""
+        return self.facts[-3] == self.entry.mtime * 10**9
+
 
 class WorkRoot:
     """The directory `root` in the folder `folder`; a context manager that removes both at its end.
@@ -96,6 +101,8 @@ class WorkRoot:
         """
         gone = {path for path in self._known if path not in entries}
         stale = {path for path, entry in entries.items() if path not in self._known or self._known[path].entry != entry}
+        # A tool's own time is no part of the image, and whoever looks at it later would make something else of it.
+        stale |= {path for path, known in self._known.items() if path in entries and not known.is_dated}
         stale |= self._other_names(entries, stale)
         rebuilt = {path for path in stale if not self._keeps_content(path, entries[path])}
         saved = self._save(entries, rebuilt)
