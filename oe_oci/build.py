@@ -83,6 +83,8 @@ class _Writer:
         self._options.status(f"layer {spec.name}")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
         if planned.left_out:
+            if installer is not None and planned.packages is not None:
+                installer.keep(delta, "", "")
             return report._replace(changed=0, removed=0, note=f"left out: {planned.left_out}")
         found = list(members(delta, self._epoch))
 

@@ -39,13 +39,24 @@ def ipk(name: str, version: str = "1.0-r0", arch: str = "all", files: Any = None
 
 
 def build(
-    place: Path, layers: str, feed: Path, *lines: str, before: tuple[str, ...] = (), **options: Any
+    place: Path, layers: str, feed: Path, *lines: str, before: tuple[str, ...] = (), more: Any = (), **options: Any
 ) -> tools.Done:
     """Build an image `app` with opkg in a folder."""
     place.mkdir(parents=True)
     text = [f'OCI_LAYERS = "{layers}"', 'OCI_PACKAGE_MANAGER = "native"', f'SOURCE_DATE_EPOCH = "{EPOCH}"', *lines]
     (place / "app.conf").write_text("\n".join([*text, ""]), encoding="utf-8")
-    words = [*before, tools.sys.executable, "-m", "oe_oci", "build", place / "app.conf", "--feed", feed, "--json"]
+    words = [
+        *before,
+        tools.sys.executable,
+        "-m",
+        "oe_oci",
+        "build",
+        place / "app.conf",
+        "--feed",
+        feed,
+        "--json",
+        *more,
+    ]
     return tools.run(*words, "--deploy-dir", place / "deploy", **{"status": 0, **options})
 
 
@@ -225,3 +236,24 @@ def test_the_same_layers_by_every_kind_of_root_and_under_any_umask(folder_with, 
     done = [build(folder / name, layers, feed, before=words) for name, words in ways.items()]
     one, *others = ([layer["digest"] for layer in json.loads(each.stdout)["layers"]] for each in done)
     assert others == [one, one]
+
+
+def test_a_lock_of_a_package_that_a_later_script_writes_to_stays_the_packages(folder_with):
+    low = ipk("low", files={"etc/.pwd.lock": b"shipped\n"})
+    high = ipk("high", scripts={"postinst": 'echo more >>"$D/etc/.pwd.lock"\n'})
+    place, feed = folder_with(low, high, ipk("top"))
+    build(place, "low:packages:low high:packages:high top:packages:top", feed)
+    root = place / "root"
+    tools.oe_oci("unpack", place / "deploy/app-oci", root)
+    assert (root / "etc/.pwd.lock").read_bytes() == b"shipped\n"
+
+
+def test_whether_there_are_intercepts_counts_for_the_cache(folder_with, folder):
+    app = ipk("app", scripts={"postinst": '[ -z "$INTERCEPT_DIR" ] || echo yes >"$D/usr/share/with"\n'})
+    place, feed = folder_with(app)
+    words = ("--cache-dir", folder / "cache")
+    build(place, "app:packages:app", feed, more=words)
+    assert b"usr/share/with" not in merged(place)
+    again = folder / "again"
+    build(again, "app:packages:app", feed, more=words, env=tools.environment(INTERCEPT_DIR="/nowhere"))
+    assert b"usr/share/with" in merged(again)

@@ -16,7 +16,7 @@ from .catalog import Catalog, DebianCatalog
 from .dnf import Dnf
 from .installer import Workshop
 from .manager import Manager, Place
-from .opkg import Opkg, plainly
+from .opkg import INHERITED, Opkg, plainly
 from .recall import Recall
 from .root import WorkRoot, check_rights
 from .rpmcatalog import RpmCatalog
@@ -51,7 +51,9 @@ def open_workshop(
         place = stack.enter_context(plainly(Place(root.path, root.scratch)))
         recall = None
         if memory.keeps and config.cache_dir is not None:
-            decides = [config.packages._replace(feeds=()), config.accounts, config.epoch]
+            # What scripts are told of this machine: whether, as the names of folders tell nothing.
+            told = sorted(os.environ.keys() & set(INHERITED))
+            decides = [config.packages._replace(feeds=()), config.accounts, config.epoch, told]
             recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
         yield Workshop(*_manager(config, feeds, memory, place), root, recall)
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
 from ...accounts import read_names, remembered
+from ...content import Literal
+from ...content import whole as bytes_of
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, ToolError
 from ...populate import Wanted
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 
+_SMALL = 1 << 20  # bytes of a file that is held in memory
 _BATCH = 8  # packages whose payloads are held while they are checked
 
 
@@ -214,8 +217,11 @@ class NativeInstaller:
         found = self._root.scan(matcher(self._manager.volatile, DATED))
         shipped = {up for one in held for member in one.members for up in (member.path, *ancestors(member.path))}
         is_removed = matcher(self._manager.volatile, REMOVED)
-        for path in [path for path in found if is_removed(path) and path not in shipped]:
-            if path in whole:
+        for path in [path for path in found if is_removed(path)]:
+            if path in shipped:
+                # A later tool may write to it, and then it is given back.
+                found[path] = _in_memory(found[path])
+            elif path in whole:
                 found[path] = whole.entries[path]
             elif path in found:
                 for inner in self._root.forget(path):
@@ -308,6 +314,13 @@ class NativeInstaller:
             for package, contents, asker in zip(packages, held, askers)
         )
         return LayerPackages(new, asked.below, self._manager.tool)
+
+
+def _in_memory(entry: Entry) -> Entry:
+    """A file with its bytes, where they are few."""
+    if entry.content is None or isinstance(entry.content, Literal) or entry.size > _SMALL:
+        return entry
+    return entry._replace(content=Literal(bytes_of(entry.content)))
 
 
 def _with(tree: Tree, wanted: Wanted) -> Tree:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _INDEPENDENT = ("all", "any", "noarch")
 # What a script in OpenEmbedded's packages asks for; the last two are the build's own, where there is one.
 _ROOT_VARIABLES = ("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT")
-_INHERITED = ("INTERCEPT_DIR", "NATIVE_ROOT")
+INHERITED = ("INTERCEPT_DIR", "NATIVE_ROOT")
 # opkg gives the path of a script to a shell, without quotes.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+@%^,=~-]+")
 
@@ -192,7 +192,7 @@ class Opkg:
             argv.append("--no-install-recommends")
         argv += (f"--add-ignore-recommends={name}" for name in sorted(policy.bad_recommendations))
         argv += (f"--add-exclude={name}" for name in sorted(policy.exclude))
-        variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
         variables.update(dict.fromkeys(_ROOT_VARIABLES, self._place.root))
         path = f"{self._path('bin')}:{os.environ.get('PATH', os.defpath)}"
         tmp = self._path("tmp")
