@@ -234,7 +234,7 @@ def test_under_fakeroot_it_is_the_same(kit):
     tools.need("fakeroot")
     owned = [folder("./"), folder("./srv/", mode=0o700, uid=7), file("./srv/su", mode=0o6755, uid=8, gid=9)]
     device = layouts.Member("./srv/null", kind=tarfile.CHRTYPE, device=(1, 3))
-    lib = packages.package("lib", files=[*owned, device, hardlink("./srv/more", "./srv/su")])
+    lib = packages.package("lib", files=[*owned, device, hardlink("./srv/more", "./srv/su", mode=0o6755, uid=8, gid=9)])
     app = packages.package("app", files={"usr/bin/app": b"app"}, Depends="lib")
     feed = packages.write_feed(kit.folder / "feed", [lib, app], index="")
     root = kit.build("root", "low:packages:lib app:packages:app", feed)
