@@ -176,14 +176,19 @@ class Feeds:
             same = (first.size, first.digest) == (second.size, second.digest)
         else:
             same_size = first.size == second.size or None in (first.size, second.size)
-            same = same_size and self._digest(first) == self._digest(second)
+            same = same_size and self.digest(first) == self.digest(second)
         if not same:
             raise InputError(
                 f"{first.path} and {second.path} are both {first.shown} for {first.arch}, with different content",
                 hint="remove one of them, and make the index anew where there is one",
             )
 
-    def _digest(self, package: Package) -> str:
+    def digest(self, package: Package) -> str:
+        """The SHA-256 of a package's file, in hexadecimal; read where its index does not tell.
+
+        Raises:
+            InputError, ToolError: it can not be read.
+        """
         return self._digests(_file(package.path)).hex() if package.digest is None else package.digest
 
     def _taken(self, arch: str, path: str, source: _Source) -> bool:

@@ -42,7 +42,7 @@ class Resolution(NamedTuple):
 
 def missing_names(world: World, layer: str, names: Sequence[str]) -> list[Fault]:
     """What of the names that a layer asks for no package has, or several provide."""
-    return _faults(layer, [_asked_for(world, name) for name in names])
+    return faults_of(layer, [_asked_for(world, name) for name in names])
 
 
 def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
@@ -64,7 +64,7 @@ def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list
         ConfigError: no package has a name, or several provide it.
     """
     asked = [_asked_for(world, name) for name in names]
-    faults = _faults(layer, asked)
+    faults = faults_of(layer, asked)
     if faults:
         raise ConfigError(faults)
     found = {id(one[0]): one for one in asked if not isinstance(one, Fault)}.values()
@@ -77,7 +77,8 @@ def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list
     return wanted, below
 
 
-def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fault]:
+def faults_of(layer: str, asked: Iterable[Sequence[Candidate] | Fault]) -> list[Fault]:
+    """What of the names that a layer asks for is none."""
     faults = (one for one in asked if isinstance(one, Fault))
     return [fault._replace(message=f"layer '{layer}': {fault.message}") for fault in faults]
 

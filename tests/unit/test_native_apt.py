@@ -73,7 +73,7 @@ def make_case(tmp_path: Path, monkeypatch, **policy) -> Case:
     feeds = open_feeds([str(feed)], kind="deb", archs=None, native="amd64", remember=None, limit=None)
     catalog = DebianCatalog(feeds, Policy("deb", "amd64", **policy))
     place = Place(str(tmp_path / "root"), str(tmp_path / "scratch"))
-    case = Case(Apt(place, catalog, lambda one: one.digest or ""), folder, tmp_path / "scratch")
+    case = Case(Apt(place, catalog), folder, tmp_path / "scratch")
     case.say("")
     return case
 

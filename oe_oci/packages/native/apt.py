@@ -30,7 +30,7 @@ from .root import BUILTIN
 from .volatile import APT, COMMON, DPKG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ...tree import Source
     from ..contents import Contents
@@ -116,17 +116,16 @@ fi
 
 
 class Apt:
-    """apt and dpkg in the place `place`; `digest` gives a package's SHA-256 where its feed does not tell."""
+    """apt and dpkg in the place `place`."""
 
     databases = (f"{_DATABASE}/", "var/lib/apt/")
     volatile = (*COMMON, *DPKG, *APT)
     not_run = ("preinst", "config", "postinst")  # what dpkg would run when it installs
     changes_root = False
 
-    def __init__(self, place: Place, catalog: DebianCatalog, digest: Callable[[Package], str]) -> None:
+    def __init__(self, place: Place, catalog: DebianCatalog) -> None:
         self._place = place
         self._catalog = catalog
-        self._digest = digest
         self._native = catalog.policy.native
         self._programs = {name: _program(name) for name in ("apt-get", "dpkg", "dpkg-deb")}
         _check_hooks()
@@ -293,7 +292,7 @@ class Apt:
                 os.symlink(os.path.realpath(package.path), link)
                 size = os.stat(link).st_size if package.size is None else package.size
             fields = {**package.fields, "Recommends": self._recommends(package)}
-            files = {"Filename": f"./{number}.deb", "Size": str(size), "SHA256": self._digest(package)}
+            files = {"Filename": f"./{number}.deb", "Size": str(size), "SHA256": self._catalog.digest(package)}
             paragraphs.append(paragraph({**fields, **files}.items()))
         self._write("feed/Packages", decode(b"".join(paragraphs)))
 

@@ -50,6 +50,9 @@ class Catalog(Protocol):
     def package(self, planned: Planned) -> Package | None:
         """The package of a feed that a tool means."""
 
+    def digest(self, package: Package) -> str:
+        """The SHA-256 of a package's file, in hexadecimal."""
+
     @property
     def metadata(self) -> Sequence[Sequence[str]]:
         """What is known of the feeds' own indexes, where a tool reads those."""
@@ -71,6 +74,9 @@ class DebianCatalog:
     def __init__(self, feeds: Feeds, policy: Policy) -> None:
         self.feeds = feeds
         self.policy = policy
+
+    def digest(self, package: Package) -> str:
+        return self.feeds.digest(package)
 
     def world(self, installed: Sequence[Installed]) -> World:
         return World(self.feeds, installed, self.policy)

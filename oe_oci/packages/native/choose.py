@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ...config import Config
     from ...memory import Memory
-    from ..package import Package
     from ..rpm.feed import Feeds as RpmFeeds
 
 
@@ -55,19 +54,13 @@ def open_workshop(
             told = sorted(os.environ.keys() & set(INHERITED))
             decides = [config.packages._replace(feeds=()), config.accounts, config.epoch, told]
             recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
-        yield Workshop(*_manager(config, feeds, memory, place), root, recall)
+        yield Workshop(*_manager(config, feeds, place), root, recall)
 
 
-def _manager(config: Config, feeds: Feeds | RpmFeeds, memory: Memory, place: Place) -> tuple[Catalog, Manager]:
+def _manager(config: Config, feeds: Feeds | RpmFeeds, place: Place) -> tuple[Catalog, Manager]:
     """The package manager of the feeds' format, and what it may choose from."""
     policy = policy_of(config.packages, feeds.kind)
     if not isinstance(feeds, Feeds):
         return RpmCatalog(feeds, policy), Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
     catalog = DebianCatalog(feeds, policy)
-    if feeds.kind == IPK:
-        return catalog, Opkg(place, catalog)
-
-    def digest(package: Package) -> str:
-        return package.digest or memory.digests(memory.digests.file(package.path)).hex()
-
-    return catalog, Apt(place, catalog, digest)
+    return catalog, Opkg(place, catalog) if feeds.kind == IPK else Apt(place, catalog)

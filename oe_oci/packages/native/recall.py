@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from ...notes import Notes
     from ...store import CachedLayer, Store
     from ...tree import Entry, Tree
-    from ..package import Package
     from .catalog import Catalog
     from .manager import Request
 
@@ -89,7 +88,7 @@ class Recall:
         for line in sorted(_line([*one[:3], one.state, one.requested]) for one in request.installed):
             state.update(line)
         state.update(b"\n")
-        for line in sorted(_line([*one[:3], one.feed, dict(one.fields), self._digest(one)]) for one in offered):
+        for line in sorted(_line([*one[:3], one.feed, dict(one.fields), catalog.digest(one)]) for one in offered):
             state.update(line)
         state.update(b"\n")
         for line in self._lines(lower):
@@ -167,9 +166,6 @@ class Recall:
         self._memory.keep(own, _KIND, {**value, "layer": [shape, key] if needed else None})
 
     # ---- what is written down
-
-    def _digest(self, package: Package) -> str:
-        return package.digest or self._memory.digests(self._memory.digests.file(package.path)).hex()
 
     def _lines(self, tree: Tree) -> Iterator[bytes]:
         first: dict[object, str] = {}

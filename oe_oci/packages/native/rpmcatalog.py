@@ -53,6 +53,9 @@ class RpmCatalog:
         found = [one for one in map(self.feeds.package, self._named.get(planned.name, ())) if one[:3] == planned[:3]]
         return min(found, key=self.feeds.rank, default=None)
 
+    def digest(self, package: Package) -> str:
+        return self.feeds.digest(package)
+
     @property
     def metadata(self) -> Sequence[Sequence[str]]:
         return self.feeds.metadata

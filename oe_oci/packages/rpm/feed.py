@@ -224,7 +224,7 @@ class Feeds:
         first = packages[0]
         for other in packages[1:]:
             same = first.size == other.size or None in (first.size, other.size)
-            if not same or (first.path != other.path and self._digest(first) != self._digest(other)):
+            if not same or (first.path != other.path and self.digest(first) != self.digest(other)):
                 raise InputError(
                     f"{first.path} and {other.path} are both {first.shown} for {first.arch}, with different content",
                     hint="remove one of them, and make the index anew where there is one",
@@ -242,7 +242,12 @@ class Feeds:
         if paths and left:
             self.pool.arrange(self.archs, disabled)
 
-    def _digest(self, package: Package) -> str:
+    def digest(self, package: Package) -> str:
+        """The SHA-256 of a package's file, in hexadecimal; read where its index does not tell.
+
+        Raises:
+            InputError, ToolError: it can not be read.
+        """
         return self._digests(_file(package.path, self._digests)).hex() if package.digest is None else package.digest
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...errors import ConfigError, Fault
 from ..explain import chains, explain, no_such_package
 from ..package import Installed, Package
-from ..resolve import Resolution, Selected
+from ..resolve import Resolution, Selected, faults_of
 from .solver import solve
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def missing_names(world: World, layer: str, names: Sequence[str]) -> list[Fault]:
     """What of the names that a layer asks for no package has, or several provide."""
-    return _faults(layer, [_asked_for(world, name) for name in names])
+    return faults_of(layer, [_asked_for(world, name) for name in names])
 
 
 def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
@@ -51,7 +51,7 @@ def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list
         ConfigError: no package has a name, or several do.
     """
     asked = [_asked_for(world, name) for name in names]
-    faults = _faults(layer, asked)
+    faults = faults_of(layer, asked)
     if faults:
         raise ConfigError(faults)
     found = {tuple(map(id, one)): one for one in asked if not isinstance(one, Fault)}.values()
@@ -63,11 +63,6 @@ def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list
         if not isinstance(versions[0], Installed)
     ]
     return wanted, below
-
-
-def _faults(layer: str, asked: Sequence[Sequence[Candidate] | Fault]) -> list[Fault]:
-    faults = (one for one in asked if isinstance(one, Fault))
-    return [fault._replace(message=f"layer '{layer}': {fault.message}") for fault in faults]
 
 
 def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
