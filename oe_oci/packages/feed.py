@@ -18,7 +18,7 @@ from ..errors import ConfigError, Fault, InputError, ToolError
 from ..tree import decode, encode
 from .control import identity
 from .index import NAMES, REPOMD, Index, Remembered, keep, provided, read_index, recall, record
-from .package import DEB, IPK, RPM, Package
+from .package import DEB, IPK, RPM, Package, check_present
 from .version import sort_key
 
 if TYPE_CHECKING:
@@ -149,12 +149,7 @@ class Feeds:
         Raises:
             InputError: it is not.
         """
-        if not os.path.isfile(package.path):
-            index = self._listing.get(package.path)
-            if index is None:
-                raise InputError(f"{package.path} was there when the feed was read, and is no more")
-            hint = f"{_ANEW}, or fetch the package again"
-            raise InputError(f"{index} lists {package.path}, which is not there", hint=hint)
+        check_present(package, self._listing.get(package.path))
 
     def _package(self, source: _Source, fields: dict[str, str]) -> Package | None:
         """The package of an entry, None where it is not for the target."""

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,3 +64,17 @@ class Installed(NamedTuple):
     def whole(self) -> bool:
         """Whether its files are there, so that dependencies may count on it."""
         return self.state.rpartition(" ")[2] not in ("not-installed", "config-files")
+
+
+def check_present(package: Package, index: str | None) -> None:
+    """See that the file of a package is there, which `index` lists, None for none.
+
+    Raises:
+        InputError: it is not.
+    """
+    if os.path.isfile(package.path):
+        return
+    if index is None:
+        raise InputError(f"{package.path} was there when the feed was read, and is no more")
+    hint = "make the index anew, or fetch the package again"
+    raise InputError(f"{index} lists {package.path}, which is not there", hint=hint)

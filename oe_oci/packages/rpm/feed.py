@@ -17,7 +17,7 @@ from ...architectures import architecture, is_other
 from ...errors import InputError, ToolError
 from ...tree import decode, encode
 from ..index import REPOMD
-from ..package import RPM, Package
+from ..package import RPM, Package, check_present
 from . import repomd
 from .archive import read_head
 from .pool import NOARCH, Pool, spooled
@@ -209,11 +209,7 @@ class Feeds:
         Raises:
             InputError: it is not.
         """
-        if not os.path.isfile(package.path):
-            index = self._listing.get(package.path)
-            if index is None:
-                raise InputError(f"{package.path} was there when the feed was read, and is no more")
-            raise InputError(f"{index} lists {package.path}, which is not there", hint=f"{ANEW}, or fetch it again")
+        check_present(package, self._listing.get(package.path))
 
     def check_same(self, packages: Sequence[Package]) -> None:
         """See that packages of one name, version and architecture are the same.
