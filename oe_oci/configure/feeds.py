@@ -50,7 +50,7 @@ def read_packages(
         bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
         database=database,
-        manager=_manager(settings, takers),
+        manager=_manager(settings, takers, kind),
     )
 
 
@@ -67,10 +67,11 @@ def add_database_layer(
     return (*layers, added)
 
 
-def _manager(settings: Settings, takers: list[str]) -> str:
+def _manager(settings: Settings, takers: list[str], kind: str | None) -> str:
     """What installs packages; `auto` is the built-in installer, which needs no rights and no program."""
     manager = settings.choice("OCI_PACKAGE_MANAGER", _MANAGERS)
-    if manager == "native" and takers and settings.text("OCI_PACKAGE_DATABASE") == "status.d":
+    # Of rpm there is no such form at all, as is told already.
+    if manager == "native" and takers and kind != "rpm" and settings.text("OCI_PACKAGE_DATABASE") == "status.d":
         message = "'status.d' is a form of the database that no package manager writes"
         hint = 'write "keep", "top" or "remove", or OCI_PACKAGE_MANAGER = "builtin"'
         settings.fault("OCI_PACKAGE_DATABASE", message, hint)
