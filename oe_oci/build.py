@@ -72,6 +72,7 @@ class _Writer:
 
     def __init__(self, config: Config, options: Options, method: Method, folder: str, memory: Memory) -> None:
         self._epoch = config.epoch or 0
+        self._written, self._number = 0, len(config.layers)
         self._options = options
         self._method = method
         self._folder = folder
@@ -80,7 +81,8 @@ class _Writer:
 
     def write(self, planned: PlannedLayer, installer: Installer | None) -> LayerReport:
         spec, delta = planned.spec, planned.delta
-        self._options.status(f"layer {spec.name}")
+        self._written += 1
+        self._options.status(f"layer {spec.name} ({self._written} of {self._number})")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
         if planned.left_out:
             if installer is not None and planned.packages is not None:

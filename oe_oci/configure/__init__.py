@@ -113,7 +113,7 @@ def _read(settings: Settings, places: _Places) -> Config:
         author=settings.unicode("OCI_IMAGE_AUTHOR_EMAIL") or settings.unicode("OCI_IMAGE_AUTHOR"),
         annotations=read_annotations(settings),
         auto_labels=auto,
-        labels_from=places.folder if _needs_repository(auto, epoch) else None,
+        labels_from=_repository(settings, places.folder) if _needs_repository(auto, epoch) else None,
         keep_empty=settings.switch("OCI_LAYER_KEEP_EMPTY"),
         host_owner=read_host_owner(settings),
         path_rules=read_path_rules(settings),
@@ -153,6 +153,12 @@ def _read_cache_dir(settings: Settings, given: str | None) -> str | None:
 def _needs_repository(auto: AutoLabels, epoch: int | None) -> bool:
     """Whether a label, or the image's time, is to be found in the git repository."""
     return "" in (auto.revision, auto.branch) or (not auto.date and epoch is None)
+
+
+def _repository(settings: Settings, folder: str) -> str:
+    """The folder whose git repository the automatic labels tell of: that of the build."""
+    topdir = settings.text("TOPDIR")
+    return os.path.join(folder, topdir) if topdir else folder
 
 
 def _read_layers(settings: Settings, *, has_rootfs: bool) -> tuple[LayerSpec, ...]:

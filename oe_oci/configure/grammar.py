@@ -66,6 +66,20 @@ def parse_layers(text: str, folder: str) -> Layers:
     return Layers(tuple(layers), tuple(faults), tuple(notes))
 
 
+def write_layers(layers: Iterable[LayerSpec]) -> str:
+    """The text of layers that OCI_LAYERS can name, as `parse_layers` reads it."""
+    return " ".join(f"{layer.name}:{layer.kind}:{''.join(f'{item},' for item in _items(layer))}" for layer in layers)
+
+
+def _items(layer: LayerSpec) -> list[str]:
+    if isinstance(layer, PackagesLayer):
+        return list(layer.packages)
+    if isinstance(layer, HostLayer):
+        return [f"{copy.source}:{copy.destination}" for copy in layer.copies]
+    assert isinstance(layer, PathsLayer), layer
+    return list(layer.paths)
+
+
 def split_content(content: str) -> list[str]:
     """The items of a content, an empty text for one that is missing. Raises ConfigError for four or more `+`."""
     if "," in content:

@@ -196,7 +196,7 @@ class Settings:
         """Refuses `OCI_` names that are in no table and that no other variable uses."""
         unknown = {name for name in self._source.names() if name.startswith("OCI_")} - VARIABLES.keys()
         for name in sorted(unknown - self._source.referenced()):
-            self._add(name, "unknown variable", _hint_for(name))
+            self._add(name, "unknown variable", hint_for(name))
 
     def faults(self) -> tuple[Fault, ...]:
         """Every fault, in the order of the lines they stand in; then those of the command line, and of no place."""
@@ -260,7 +260,8 @@ def absolute(folder: str, path: str) -> str:
     return os.path.join(folder, path[2:].lstrip("/") if path.startswith("./") else path)
 
 
-def _hint_for(name: str) -> str:
+def hint_for(name: str) -> str:
+    """What to do about a variable of a name that is in no table."""
     for pattern, hint in _FORMER:
         if re.fullmatch(pattern, name):
             return hint

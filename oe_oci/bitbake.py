@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: MIT
+"""The class's side of BitBake: what its functions do with the datastore, and what it reads of the build.
+
+The only module that knows `d`, `bb` and `oe`; what it calls of the rest is imported where it is used, as BitBake loads
+this one whenever it reads the layer. Must not know how an image is made: a task writes its variables down as an
+`image.conf`, of which the command line builds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
+
+from .bbconf.written import assignments
+from .config import HostLayer, PackagesLayer
+from .configure import configure
+from .configure.grammar import TYPES, write_layers
+from .configure.settings import hint_for
+from .configure.variables import TABLE, VARIABLES
+from .errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .config import Config, LayerSpec
+
+TASK = "do_image_oci"
+CONF, PACKAGES = "image.conf", "packages.json"
+
+# What a format's package manager is built by, and what the scripts of packages call.
+_NATIVES = {
+    "ipk": ("opkg-native", "opkg-utils-native"),
+    "rpm": ("rpm-native", "dnf-native", "createrepo-c-native"),
+    "deb": ("dpkg-native", "apt-native"),
+}
+_FEEDS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
+# Places, which decide nothing of the image, and what BitBake sets anew in each build.
+_PLACES = frozenset(
+    ("IMGDEPLOYDIR", "DEPLOY_DIR_IMAGE", "IMAGE_ROOTFS", "TOPDIR", "OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR")
+) | frozenset(_FEEDS.values())
+# Names of other classes, and of the one that this one replaces, that may be set without a word.
+_OTHERS = re.compile(
+    r"OCI_(MULTIARCH_.*|ARCH_TO_PLATFORM|IMAGE_BACKEND_INC|PM_DEPENDS|LAYER_COUNT|LAYER_[0-9]+_(ROOTFS|NAME))"
+)
+
+
+class Datastore:
+    """A recipe's variables, as the configuration's readers ask for them.
+
+    A few are not what the recipe has: an image's packages come from the feed that its rootfs was made of.
+    """
+
+    def __init__(self, d: Any) -> None:
+        self._d = d
+        self._kind = d.getVar("IMAGE_PKGTYPE") or ""
+
+    def get(self, name: str) -> str | None:
+        found = self._given(name)
+        return None if found is None else str(found)
+
+    def _given(self, name: str) -> Any:
+        if name in _FEEDS.values():
+            return os.path.join(self._d.getVar("WORKDIR"), "oe-rootfs-repo") if name == _FEEDS.get(self._kind) else None
+        if name == "PACKAGE_ARCHS":
+            return self._archs()
+        value = self._d.getVar(name)
+        if name == "OCI_PACKAGE_MANAGER" and value == "auto":
+            return "native"
+        return value
+
+    def _archs(self) -> Any:
+        """The architectures as the format's packages name them."""
+        if self._kind == "deb":
+            return None  # all of them are `all` or the target's
+        words = self._d.getVar("ALL_MULTILIB_PACKAGE_ARCHS") or self._d.getVar("PACKAGE_ARCHS")
+        return words.replace("-", "_") if words and self._kind == "rpm" else words
+
+    def names(self) -> Iterable[str]:
+        return ()  # of what a recipe sets, much is not for this class: see `strangers`
+
+    def location(self, _name: str) -> None:
+        return None
+
+    def referenced(self) -> frozenset[str]:
+        return frozenset()
+
+
+def configuration(d: Any) -> Config:
+    """A recipe's configuration. Raises ConfigError with every fault."""
+    return configure(Datastore(d), folder=os.path.dirname(d.getVar("FILE") or ""))
+
+
+# ---- when a recipe is read
+
+
+def prepare(d: Any) -> None:
+    """Check a recipe, and add what its task depends on; nothing where it makes no OCI image."""
+    if "oci" not in (d.getVar("IMAGE_FSTYPES") or "").split():
+        return
+    _warn_of_strangers(d)
+    try:
+        config = configuration(d)
+    except ConfigError as error:
+        _refuse(d, error.faults)
+    faults = _lacking(config)
+    if faults:
+        _refuse(d, faults)
+    _warn_of_host(d, config)
+    _add_dependencies(d, config)
+    _add_signature(d, config)
+    d.prependVarFlag(TASK, "prefuncs", "oci_begin ")
+    d.appendVarFlag(TASK, "prefuncs", " oci_write_conf")
+
+
+def _refuse(d: Any, faults: tuple[Fault, ...]) -> NoReturn:
+    import bb  # noqa: PLC0415 - BitBake's own
+
+    text = "\n".join(f"{d.getVar('PN')}: {fault}" for fault in faults)
+    if all(fault.where == "TARGET_ARCH" for fault in faults):
+        raise bb.parse.SkipRecipe(text)  # for another machine it may be built
+    bb.fatal(text)
+    raise AssertionError
+
+
+def _lacking(config: Config) -> tuple[Fault, ...]:
+    """What the built-in installer needs and this Python has not."""
+    if config.packages.manager != "builtin" or not _package_layers(config):
+        return ()
+    if importlib.util.find_spec("solv") is not None:
+        return ()
+    message = "'builtin' needs the Python package solv, which the Python that runs BitBake does not have"
+    return (Fault("OCI_PACKAGE_MANAGER", message, 'install it there, or write "native"'),)
+
+
+def _package_layers(config: Config) -> list[PackagesLayer]:
+    return [layer for layer in config.layers if isinstance(layer, PackagesLayer)]
+
+
+def strangers(d: Any) -> dict[str, str]:
+    """The OCI_ variables that are set and that nothing is known of, each with what may be meant."""
+    used = "".join(d.getVar(variable.name, False) or "" for variable in TABLE)
+    names = (name for name in d.keys() if name.startswith("OCI_") and ":" not in name)  # noqa: SIM118 - no mapping
+    unknown = (
+        name
+        for name in sorted(names)
+        if name not in VARIABLES and not _OTHERS.fullmatch(name) and f"${{{name}}}" not in used
+    )
+    return {name: hint_for(name) for name in unknown}
+
+
+def _warn_of_strangers(d: Any) -> None:
+    import bb  # noqa: PLC0415 - BitBake's own
+
+    for name, hint in strangers(d).items():
+        bb.warn(f"{d.getVar('PN')}: {name}: unknown variable; {hint}")
+
+
+def _warn_of_host(d: Any, config: Config) -> None:
+    import bb  # noqa: PLC0415 - BitBake's own
+
+    for layer in config.layers:
+        if isinstance(layer, HostLayer):
+            paths = ", ".join(copy.source for copy in layer.copies)
+            bb.warn(f"{d.getVar('PN')}: OCI_LAYERS: layer '{layer.name}' takes files of this machine: {paths}")
+
+
+def _add_dependencies(d: Any, config: Config) -> None:
+    depends = []
+    layers = _package_layers(config)
+    if layers and config.packages.manager == "native":
+        depends += [f"{recipe}:do_populate_sysroot" for recipe in _NATIVES[config.packages.kind or ""]]
+    names = dict.fromkeys(name.partition(":")[0] for layer in layers for name in layer.packages)
+    if names:
+        d.appendVar("IMAGE_INSTALL", f" {' '.join(names)}")
+    if config.base is not None and not _is_path(config.base.written):
+        depends.append(f"{config.base.written}:do_image_complete")
+    d.appendVarFlag(TASK, "depends", "".join(f" {depend}" for depend in depends))
+
+
+def _is_path(written: str) -> bool:
+    return written.startswith(("/", "./", "../"))
+
+
+def _add_signature(d: Any, config: Config) -> None:
+    """What decides the image and that BitBake does not see by itself."""
+    names = (variable.name for variable in TABLE if variable.name not in _PLACES)
+    d.appendVarFlag(TASK, "vardeps", "".join(f" {name}" for name in names))
+    files = [*sources(), *(copy.source for one in config.layers if isinstance(one, HostLayer) for copy in one.copies)]
+    if config.base is not None and _is_path(config.base.written):
+        path = config.base.path
+        files.append(os.path.join(path, "index.json") if os.path.isdir(path) else path)
+    d.appendVarFlag(TASK, "file-checksums", "".join(f" {path}:{os.path.exists(path)}" for path in files))
+
+
+def sources() -> list[str]:
+    """Every Python file of this package, by which the task's result is decided too."""
+    found = []
+    for folder, inner, names in os.walk(os.path.dirname(os.path.abspath(__file__))):
+        inner.sort()
+        found += [os.path.join(folder, name) for name in sorted(names) if name.endswith(".py")]
+    return found
+
+
+def architecture(d: Any) -> str:
+    """Go's word for the target's architecture; empty where it has none."""
+    from .architectures import architecture as find  # noqa: PLC0415 - as all that one function needs
+
+    return find(d.getVar("TARGET_ARCH") or "")
+
+
+# ---- when the task runs
+
+
+def begin(d: Any) -> None:
+    """The class's first prefunc: tells the recipe's own which layers there are."""
+    layers = _package_layers(configuration(d))
+    d.setVar("OCI_LAYER_COUNT", str(len(layers)))
+    for number, layer in enumerate(layers, 1):
+        d.setVar(f"OCI_LAYER_{number}_NAME", layer.name)
+
+
+def write_conf(d: Any) -> None:
+    """The class's last prefunc: writes down what the recipe says, all variables with plain values."""
+    folder = os.path.join(d.getVar("WORKDIR"), "oci")
+    os.makedirs(folder, exist_ok=True)
+    _write(os.path.join(folder, CONF), image_conf(d))
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def image_conf(d: Any) -> str:
+    """The text of an image.conf that says what the recipe says."""
+    source = Datastore(d)
+    config = configuration(d)
+    values = {}
+    for variable in TABLE:
+        value = source.get(variable.name)
+        if value is not None and value != variable.default:
+            values[variable.name] = value
+    named = [_renamed(layer, _mapping(d)) for layer in config.layers if layer.kind in TYPES]
+    if named:
+        values["OCI_LAYERS"] = write_layers(named)
+    if config.base is not None:
+        values["OCI_BASE_IMAGE"] = config.base.path
+    heading = f"# What the recipe {d.getVar('PN')} says, as its task {TASK} found it.\n"
+    return heading + assignments(values.items())
+
+
+def _renamed(layer: LayerSpec, mapping: Callable[[str], str]) -> LayerSpec:
+    """A layer with the names that packages have got, as Debian's renaming of libraries gives them."""
+    if not isinstance(layer, PackagesLayer):
+        return layer
+    return layer._replace(packages=tuple(mapping(name) for name in layer.packages))
+
+
+def _mapping(d: Any) -> Callable[[str], str]:
+    from oe.packagedata import get_package_mapping  # noqa: PLC0415 - openembedded-core's own
+
+    def mapped(name: str) -> str:
+        return str(get_package_mapping(name, name, d))
+
+    return mapped
