@@ -3,16 +3,13 @@
 # Makes an OCI container image of a recipe: `inherit image image-oci`, or IMAGE_CLASSES += "image-oci", and `oci` in
 # IMAGE_FSTYPES. Every variable is described in docs/reference/variables.md.
 
-# A container starts its program itself: nothing is left to a first boot.
-ROOTFS_BOOTSTRAP_INSTALL = ""
-
 OCI_IMAGE_BACKEND ?= "umoci"
 OCI_IMAGE_TAG ?= "latest"
 OCI_IMAGE_NAME ?= "localhost/${IMAGE_BASENAME}"
 OCI_IMAGE_ARCH ?= "${@oe_oci.bitbake.architecture(d)}"
 OCI_IMAGE_OS ?= "linux"
-OCI_IMAGE_AUTHOR ?= "${PATCH_GIT_USER_NAME}"
-OCI_IMAGE_AUTHOR_EMAIL ?= "${PATCH_GIT_USER_EMAIL}"
+OCI_IMAGE_AUTHOR ?= "${@d.getVar('PATCH_GIT_USER_NAME') or ''}"
+OCI_IMAGE_AUTHOR_EMAIL ?= "${@d.getVar('PATCH_GIT_USER_EMAIL') or ''}"
 
 OCI_IMAGE_ENTRYPOINT ?= ""
 OCI_IMAGE_ENTRYPOINT_ARGS ?= ""
@@ -54,7 +51,6 @@ OCI_IMAGE_TAR_COMPRESSION ?= ""
 # Series before whinlatter track every path but these, newer ones only those with the prefix of the rootfs.
 PSEUDO_IGNORE_PATHS .= ",${OCI_LAYER_CACHE_DIR},${WORKDIR}/oci"
 
-do_image_oci[cleandirs] += "${WORKDIR}/oci"
 do_image_oci[progress] = "outof:layer \S+ \((\d+) of (\d+)\)$"
 
 python () {
@@ -82,6 +78,7 @@ IMAGE_CMD:oci () {
 			touch ${WORKDIR}/oci/failed
 	} | tee ${WORKDIR}/oci/said
 	if [ -e ${WORKDIR}/oci/failed ]; then
-		bbfatal "$(sed -e '/^oe-oci: note: /d' -e 's/^oe-oci: //' ${WORKDIR}/oci/said)"
+		bbfatal "$(sed -e '/^oe-oci: [a-z]*: /d' -e 's/^oe-oci: //' -e 's,${WORKDIR}/oci/image.conf:[0-9]*: ,,' \
+			${WORKDIR}/oci/said)"
 	fi
 }

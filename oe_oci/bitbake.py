@@ -9,9 +9,11 @@ this one whenever it reads the layer. Must not know how an image is made: a task
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, Callable, NoReturn
+import shutil
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .bbconf.written import assignments
 from .config import HostLayer, PackagesLayer
@@ -99,7 +101,6 @@ def prepare(d: Any) -> None:
     """Check a recipe, and add what its task depends on; nothing where it makes no OCI image."""
     if "oci" not in (d.getVar("IMAGE_FSTYPES") or "").split():
         return
-    _warn_of_strangers(d)
     try:
         config = configuration(d)
     except ConfigError as error:
@@ -107,7 +108,9 @@ def prepare(d: Any) -> None:
     faults = _lacking(config)
     if faults:
         _refuse(d, faults)
-    _warn_of_host(d, config)
+    _warn(d, config)
+    if d.getVar("ROOTFS_BOOTSTRAP_INSTALL") == "run-postinsts":
+        d.setVar("ROOTFS_BOOTSTRAP_INSTALL", "")  # a container has no first boot
     _add_dependencies(d, config)
     _add_signature(d, config)
     d.prependVarFlag(TASK, "prefuncs", "oci_begin ")
@@ -115,7 +118,7 @@ def prepare(d: Any) -> None:
 
 
 def _refuse(d: Any, faults: tuple[Fault, ...]) -> NoReturn:
-    import bb  # noqa: PLC0415 - BitBake's own
+    import bb
 
     text = "\n".join(f"{d.getVar('PN')}: {fault}" for fault in faults)
     if all(fault.where == "TARGET_ARCH" for fault in faults):
@@ -150,16 +153,14 @@ def strangers(d: Any) -> dict[str, str]:
     return {name: hint_for(name) for name in unknown}
 
 
-def _warn_of_strangers(d: Any) -> None:
-    import bb  # noqa: PLC0415 - BitBake's own
+def _warn(d: Any, config: Config) -> None:
+    """Warn of what the user should look at: once, and not again in each process that runs a task."""
+    import bb
 
+    if d.getVar("BB_WORKERCONTEXT") == "1":
+        return
     for name, hint in strangers(d).items():
         bb.warn(f"{d.getVar('PN')}: {name}: unknown variable; {hint}")
-
-
-def _warn_of_host(d: Any, config: Config) -> None:
-    import bb  # noqa: PLC0415 - BitBake's own
-
     for layer in config.layers:
         if isinstance(layer, HostLayer):
             paths = ", ".join(copy.source for copy in layer.copies)
@@ -205,7 +206,7 @@ def sources() -> list[str]:
 
 def architecture(d: Any) -> str:
     """Go's word for the target's architecture; empty where it has none."""
-    from .architectures import architecture as find  # noqa: PLC0415 - as all that one function needs
+    from .architectures import architecture as find
 
     return find(d.getVar("TARGET_ARCH") or "")
 
@@ -215,6 +216,7 @@ def architecture(d: Any) -> str:
 
 def begin(d: Any) -> None:
     """The class's first prefunc: tells the recipe's own which layers there are."""
+    shutil.rmtree(_folder(d), ignore_errors=True)
     layers = _package_layers(configuration(d))
     d.setVar("OCI_LAYER_COUNT", str(len(layers)))
     for number, layer in enumerate(layers, 1):
@@ -223,14 +225,37 @@ def begin(d: Any) -> None:
 
 def write_conf(d: Any) -> None:
     """The class's last prefunc: writes down what the recipe says, all variables with plain values."""
-    folder = os.path.join(d.getVar("WORKDIR"), "oci")
+    folder = _folder(d)
     os.makedirs(folder, exist_ok=True)
-    _write(os.path.join(folder, CONF), image_conf(d))
+    with open(os.path.join(folder, CONF), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(image_conf(d))
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+def owned_paths(d: Any) -> dict[str, list[str]]:
+    """What each package that is in the rootfs brought there, by the names that the database has."""
+    from oe.packagedata import read_pkgdatafile
+
+    owned = {}
+    with open(_manifest(d), encoding="utf-8") as lines:
+        names = [line.split()[0] for line in lines if line.strip()]
+    for name in names:
+        data = read_pkgdatafile(os.path.join(d.getVar("PKGDATA_DIR"), "runtime-reverse", name))
+        files = next((value for key, value in data.items() if key.startswith("FILES_INFO")), "{}")
+        owned[name] = sorted(json.loads(files))
+    return owned
+
+
+def _manifest(d: Any) -> str:
+    """The list of the packages in the rootfs; that of an earlier build where only the image is made anew."""
+    path = str(d.getVar("IMAGE_MANIFEST"))
+    if os.path.exists(path):
+        return path
+    return os.path.join(os.path.dirname(path), f"{d.getVar('IMAGE_LINK_NAME')}.manifest")
+
+
+def _folder(d: Any) -> str:
+    """The task's own folder."""
+    return os.path.join(d.getVar("WORKDIR"), "oci")
 
 
 def image_conf(d: Any) -> str:
@@ -242,7 +267,7 @@ def image_conf(d: Any) -> str:
         value = source.get(variable.name)
         if value is not None and value != variable.default:
             values[variable.name] = value
-    named = [_renamed(layer, _mapping(d)) for layer in config.layers if layer.kind in TYPES]
+    named = [_renamed(d, layer) for layer in config.layers if layer.kind in TYPES]
     if named:
         values["OCI_LAYERS"] = write_layers(named)
     if config.base is not None:
@@ -251,17 +276,10 @@ def image_conf(d: Any) -> str:
     return heading + assignments(values.items())
 
 
-def _renamed(layer: LayerSpec, mapping: Callable[[str], str]) -> LayerSpec:
+def _renamed(d: Any, layer: LayerSpec) -> LayerSpec:
     """A layer with the names that packages have got, as Debian's renaming of libraries gives them."""
     if not isinstance(layer, PackagesLayer):
         return layer
-    return layer._replace(packages=tuple(mapping(name) for name in layer.packages))
+    from oe.packagedata import get_package_mapping
 
-
-def _mapping(d: Any) -> Callable[[str], str]:
-    from oe.packagedata import get_package_mapping  # noqa: PLC0415 - openembedded-core's own
-
-    def mapped(name: str) -> str:
-        return str(get_package_mapping(name, name, d))
-
-    return mapped
+    return layer._replace(packages=tuple(str(get_package_mapping(name, name, d)) for name in layer.packages))

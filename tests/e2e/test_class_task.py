@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""The class's task as it runs in a build: what a recipe has before and after it, and what it leaves, under fakeroot."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.datastore import Class, DataStore, run_shell, stand_in
+from support.tools import need
+
+from oe_oci.oci.verify import verify
+
+LAYER = Path(__file__).parents[2]
+MAKE_ROOTFS = """\
+mkdir -p rootfs/usr/bin rootfs/etc && cd rootfs
+echo '#!/bin/sh' >usr/bin/su && chmod 4711 usr/bin/su
+echo key >etc/key && chown 12:34 etc/key && chmod 400 etc/key
+mknod etc/null c 1 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def bb(monkeypatch):
+    module = stand_in()
+    monkeypatch.setitem(sys.modules, "bb", module)
+    return module
+
+
+@pytest.fixture
+def fakeroot(tmp_path):
+    """The words before a program that is to run in one session of fakeroot with all others of the test."""
+    need("fakeroot")
+    state = str(tmp_path / "faked")
+    words = ("fakeroot", "-s", state, "--")
+    subprocess.run([*words, "sh", "-ec", MAKE_ROOTFS], cwd=tmp_path, check=True)
+    return ("fakeroot", "-i", state, "-s", state, "--")
+
+
+def recipe(tmp_path, **values):
+    (tmp_path / "deploy").mkdir(exist_ok=True)
+    d = DataStore(
+        {
+            "PN": "app",
+            "FILE": str(tmp_path / "app.bb"),
+            "WORKDIR": str(tmp_path),
+            "TOPDIR": str(tmp_path),
+            "MACHINE": "qemu",
+            "IMAGE_BASENAME": "app",
+            "IMAGE_NAME": "app-qemu.rootfs-20261129",
+            "IMAGE_NAME_SUFFIX": ".rootfs",
+            "IMAGE_FSTYPES": "oci",
+            "IMAGE_ROOTFS": str(tmp_path / "rootfs"),
+            "IMGDEPLOYDIR": str(tmp_path / "deploy"),
+            "TARGET_ARCH": "x86_64",
+            "OE_OCI_LAYERDIR": str(LAYER),
+            "REPRODUCIBLE_TIMESTAMP_ROOTFS": "1700000000",
+            **values,
+        }
+    )
+    Class("image-oci").inherit(d)
+    return d
+
+
+def run(d, fakeroot, *, before="", after=""):
+    made = Class("image-oci")
+    for function in d.getVarFlag("do_image_oci", "prefuncs").split():
+        made.run(function, d)
+    return run_shell(made.shell("IMAGE_CMD:oci", d, before=before, after=after), prefix=fakeroot)
+
+
+def test_what_a_recipe_appends_finds_the_image(tmp_path, fakeroot):
+    after = """\
+        echo "append: $PWD $image_name $image_tag $image_bundle_name $new_image [$OCI_REUSE_IMAGE]"
+        test -f $image_name.tar && test -f $image_name/index.json && echo "append: there"
+    """
+    done = run(recipe(tmp_path, OCI_IMAGE_TAG="1.0"), fakeroot, before="echo prepend: $PWD", after=after)
+    assert done.returncode == 0, done.stdout
+    name = "app-qemu.rootfs-20261129.rootfs-oci"
+    said = [line for line in done.stdout.splitlines() if line.startswith(("append: ", "prepend: "))]
+    assert said[1:] == [f"append: {tmp_path}/deploy {name} 1.0 {name}-bundle t []", "append: there"]
+    assert said[0].startswith("prepend: ")
+    assert (tmp_path / "deploy" / "app-1.0-oci").readlink() == Path(name)
+
+
+def test_what_a_recipe_prepends_comes_before_the_image(tmp_path, fakeroot):
+    done = run(recipe(tmp_path), fakeroot, before=f"echo late >{tmp_path}/rootfs/etc/late")
+    assert done.returncode == 0, done.stdout
+    layout = tmp_path / "deploy" / "app-latest-oci"
+    report = json.loads((tmp_path / "deploy" / "app-latest-oci.json").read_text())
+    blob = layout / "blobs" / "sha256" / report["layers"][0]["digest"].partition(":")[2]
+    listed = subprocess.run(["tar", "-tvzf", str(blob)], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^-rws--x--x 0/0 .* usr/bin/su$", listed, re.MULTILINE)
+    assert re.search(r"^-r-------- 12/34 .* etc/key$", listed, re.MULTILINE)
+    assert re.search(r"^crw-\S+ 0/0 +1,3 .* etc/null$", listed, re.MULTILINE)
+    assert " etc/late" in listed
+    assert list(verify(str(layout), "latest")) == []
+
+
+def test_a_failure_is_told_in_one_message_and_leaves_nothing(tmp_path, fakeroot):
+    d = recipe(tmp_path, OCI_LAYERS="site:directories:/srv/site")
+    done = run(d, fakeroot, after="echo append: reached")
+    assert done.returncode == 1
+    message = "fatal: OCI_LAYERS: layer 'site': '/srv/site' is not in the rootfs\n  did you mean /usr?\n"
+    assert done.stdout.endswith(f"\n{message}")
+    assert list((tmp_path / "deploy").iterdir()) == []
+
+
+def test_progress_is_seen_by_bitbake(tmp_path, fakeroot):
+    d = recipe(tmp_path, OCI_LAYERS="etc:directories:/etc usr:directories:/usr")
+    pattern = re.compile(d.getVarFlag("do_image_oci", "progress").strip().partition(":")[2])
+    done = run(d, fakeroot)
+    assert [pattern.findall(line) for line in done.stdout.splitlines() if pattern.findall(line)] == [
+        [("1", "2")],
+        [("2", "2")],
+    ]

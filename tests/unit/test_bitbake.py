@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""The class at parse time and in its task, over a datastore that expands and overrides as BitBake's does."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+from support.datastore import Class, DataStore, Fatal, SkipRecipe, stand_in
+
+from oe_oci.bbconf import read_conf
+from oe_oci.bitbake import image_conf, owned_paths, sources
+from oe_oci.configure import configure
+from oe_oci.configure.variables import TABLE
+
+LAYERS = "base:packages:base-files+busybox app:packages:libstdc++6, site:directories:/srv"
+# Of which the class has a value of its own, or none.
+OTHERWISE = {"OCI_LAYER_CACHE_DIR", "OCI_PACKAGE_DATABASE", "OCI_IMAGE_AUTHOR", "OCI_IMAGE_AUTHOR_EMAIL"}
+
+
+@pytest.fixture(autouse=True)
+def bb(monkeypatch):
+    """BitBake's module, and what of openembedded-core is called; returns what was said."""
+    module = stand_in()
+    monkeypatch.setitem(sys.modules, "bb", module)
+    packagedata = types.ModuleType("oe.packagedata")
+    packagedata.get_package_mapping = lambda name, _base, _d: {"libfoo": "libfoo1"}.get(name, name)
+    packagedata.read_pkgdatafile = read_pkgdata
+    monkeypatch.setitem(sys.modules, "oe", types.ModuleType("oe"))
+    monkeypatch.setitem(sys.modules, "oe.packagedata", packagedata)
+    return module
+
+
+def read_pkgdata(path):
+    with open(path, encoding="utf-8") as lines:
+        return dict(line.rstrip("\n").split(": ", 1) for line in lines)
+
+
+def recipe(tmp_path, **values):
+    """A recipe's datastore before it inherits the class."""
+    work = tmp_path / "work"
+    return DataStore(
+        {
+            "PN": "app",
+            "PV": "2.1",
+            "FILE": str(tmp_path / "app.bb"),
+            "WORKDIR": str(work),
+            "TOPDIR": str(tmp_path / "build"),
+            "MACHINE": "qemu",
+            "IMAGE_BASENAME": "${PN}",
+            "IMAGE_NAME": "app-qemu.rootfs-${DATETIME}",
+            "DATETIME": "20261129",
+            "IMAGE_NAME_SUFFIX": ".rootfs",
+            "IMAGE_FSTYPES": "container oci",
+            "IMAGE_PKGTYPE": "ipk",
+            "PACKAGE_ARCHS": "all core2-64 qemu",
+            "IMAGE_ROOTFS": str(work / "rootfs"),
+            "IMGDEPLOYDIR": str(work / "deploy"),
+            "DEPLOY_DIR_IMAGE": str(tmp_path / "images"),
+            "TARGET_ARCH": "x86_64",
+            "TUNE_FEATURES": "m64",
+            "IMAGE_INSTALL": "tools",
+            "ROOTFS_BOOTSTRAP_INSTALL": "run-postinsts",
+            "PATCH_GIT_USER_NAME": "Yocto",
+            "PATCH_GIT_USER_EMAIL": "yocto@example.org",
+            "OE_OCI_LAYERDIR": str(tmp_path / "layer"),
+            "REPRODUCIBLE_TIMESTAMP_ROOTFS": "1700000000",
+            **values,
+        }
+    )
+
+
+def inherited(tmp_path, **values):
+    d = recipe(tmp_path, **values)
+    Class("image-oci").inherit(d)
+    return d
+
+
+def flags(d, flag):
+    return (d.getVarFlag("do_image_oci", flag) or "").split()
+
+
+# ---- the class's variables
+
+
+def test_the_class_has_the_defaults_of_the_table():
+    theirs = {name: value for name, flag, operator, value in Class("image-oci").assignments if operator == "?="}
+    ours = {one.name: one.default for one in TABLE if one.name.startswith("OCI_") and one.default is not None}
+    assert {name: theirs.get(name) for name in ours if name not in OTHERWISE} == {
+        name: value for name, value in ours.items() if name not in OTHERWISE
+    }
+    assert set(theirs) <= {one.name for one in TABLE}
+
+
+def test_the_database_is_kept_with_package_management_only(tmp_path):
+    assert inherited(tmp_path).getVar("OCI_PACKAGE_DATABASE") == "remove"
+    kept = inherited(tmp_path, IMAGE_FEATURES="ssh package-management")
+    assert kept.getVar("OCI_PACKAGE_DATABASE") == "keep"
+
+
+# ---- when the recipe is read
+
+
+def test_a_recipe_without_the_image_type_is_left_alone(tmp_path, bb):
+    d = inherited(tmp_path, IMAGE_FSTYPES="tar.bz2", OCI_LAYERS="not a layer", OCI_NONSENSE="1")
+    assert (flags(d, "depends"), flags(d, "prefuncs"), bb.said) == ([], [], [])
+    assert d.getVar("ROOTFS_BOOTSTRAP_INSTALL") == "run-postinsts"
+
+
+def test_every_fault_is_told_with_recipe_and_variable(tmp_path):
+    with pytest.raises(Fatal) as refused:
+        inherited(tmp_path, OCI_LAYERS="a:package:x b:files:etc", OCI_IMAGE_PORTS="99999")
+    assert str(refused.value).splitlines() == [
+        "app: OCI_IMAGE_PORTS: '99999': there is no port 99999",
+        "  ports go from 1 to 65535",
+        "app: OCI_LAYERS: entry 'a:package:x': unknown layer type 'package'",
+        "  did you mean packages?",
+        "app: OCI_LAYERS: entry 'b:files:etc': 'etc' is not an absolute path",
+        "  write the path in the image, from '/'",
+    ]
+
+
+def test_a_remote_base_is_refused_with_the_recipe_to_write(tmp_path):
+    with pytest.raises(Fatal) as refused:
+        inherited(tmp_path, OCI_BASE_IMAGE="docker.io/library/alpine:3.19")
+    assert str(refused.value).startswith("app: OCI_BASE_IMAGE: 'docker.io/library/alpine:3.19' is a remote image")
+    assert 'CONTAINER_BUNDLES = "docker.io/library/alpine:3.19"' in str(refused.value)
+
+
+@pytest.mark.parametrize("more", [{"OCI_LAYERS": LAYERS}, {"OCI_BASE_IMAGE": "app-base"}])
+def test_sloci_makes_one_layer_without_a_base(more, tmp_path):
+    with pytest.raises(Fatal, match=f"OCI_IMAGE_BACKEND: 'sloci-image' excludes {next(iter(more))}"):
+        inherited(tmp_path, OCI_IMAGE_BACKEND="sloci-image", **more)
+
+
+def test_a_machine_without_an_architecture_of_images_skips_the_recipe(tmp_path):
+    with pytest.raises(SkipRecipe, match="app: TARGET_ARCH: no architecture of images is known for 'riscv32'"):
+        inherited(tmp_path, TARGET_ARCH="riscv32")
+
+
+def test_unknown_variables_are_warned_of_with_what_may_be_meant(tmp_path, bb):
+    inherited(tmp_path, OCI_IMAGE_LABLES="a=b", OCI_MULTIARCH_RECIPE="x", OCI_OWN="c=d", OCI_IMAGE_LABELS="${OCI_OWN}")
+    assert bb.said == [("warn", "app: OCI_IMAGE_LABLES: unknown variable; did you mean OCI_IMAGE_LABELS?")]
+
+
+def test_files_of_the_host_are_warned_of_once(tmp_path, bb):
+    layers = "keys:host:/etc/keys/ca.crt:/etc/ssl/,conf/app:/etc/app"
+    inherited(tmp_path, OCI_LAYERS=layers)
+    warning = f"app: OCI_LAYERS: layer 'keys' takes files of this machine: /etc/keys/ca.crt, {tmp_path}/conf/app"
+    assert bb.said == [("warn", warning)]
+    inherited(tmp_path, OCI_LAYERS=layers, BB_WORKERCONTEXT="1")
+    assert len(bb.said) == 1
+
+
+def test_packages_of_layers_are_installed_in_the_rootfs_too(tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS)
+    assert d.getVar("IMAGE_INSTALL").split() == ["tools", "base-files", "busybox", "libstdc++6"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipes"),
+    [
+        ("ipk", {"opkg-native", "opkg-utils-native"}),
+        ("rpm", {"rpm-native", "dnf-native", "createrepo-c-native"}),
+        ("deb", {"dpkg-native", "apt-native"}),
+    ],
+)
+def test_only_the_tools_that_are_used_are_built(kind, recipes, tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_PKGTYPE=kind)
+    assert set(flags(d, "depends")) == {f"{recipe}:do_populate_sysroot" for recipe in recipes}
+    assert flags(inherited(tmp_path, IMAGE_PKGTYPE=kind), "depends") == []
+    paths = inherited(tmp_path, IMAGE_PKGTYPE=kind, OCI_LAYERS="site:directories:/srv")
+    assert flags(paths, "depends") == []
+
+
+def test_a_base_recipe_is_built_before(tmp_path):
+    assert flags(inherited(tmp_path, OCI_BASE_IMAGE="app-base"), "depends") == ["app-base:do_image_complete"]
+    assert flags(inherited(tmp_path, OCI_BASE_IMAGE="/srv/base"), "depends") == []
+
+
+def test_the_built_in_installer_needs_its_packages(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(Fatal, match="OCI_PACKAGE_MANAGER: 'builtin' needs the Python package solv"):
+        inherited(tmp_path, OCI_LAYERS=LAYERS, OCI_PACKAGE_MANAGER="builtin")
+    inherited(tmp_path, OCI_PACKAGE_MANAGER="builtin")
+
+
+def test_what_decides_the_image_is_in_the_signature(tmp_path):
+    key, base = tmp_path / "ca.crt", tmp_path / "base"
+    key.write_text("key")
+    base.mkdir()
+    (base / "index.json").write_text("{}")
+    d = inherited(tmp_path, OCI_LAYERS=f"keys:host:{key}:/etc/ssl/,/nowhere:/etc/", OCI_BASE_IMAGE=str(base))
+    checked = flags(d, "file-checksums")
+    assert {f"{key}:True", "/nowhere:False", f"{base}/index.json:True"} <= set(checked)
+    assert {f"{path}:True" for path in sources()} <= set(checked)
+    assert any(path.endswith("/oe_oci/tar.py") for path in sources())
+    names = set(flags(d, "vardeps"))
+    assert {"OCI_LAYERS", "OCI_IMAGE_CMD", "REPRODUCIBLE_TIMESTAMP_ROOTFS", "PV"} <= names
+    assert not names & {"TOPDIR", "IMGDEPLOYDIR", "OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR", "DEPLOY_DIR_IPK"}
+
+
+def test_functions_of_the_recipe_run_between_those_of_the_class(tmp_path):
+    d = recipe(tmp_path)
+    d.setVarFlag("do_image_oci", "prefuncs", "own")
+    Class("image-oci").inherit(d)
+    assert flags(d, "prefuncs") == ["oci_begin", "own", "oci_write_conf"]
+
+
+def test_a_package_of_the_first_boot_is_left_out_unless_the_recipe_names_another(tmp_path):
+    assert inherited(tmp_path).getVar("ROOTFS_BOOTSTRAP_INSTALL") == ""
+    assert inherited(tmp_path, ROOTFS_BOOTSTRAP_INSTALL="own").getVar("ROOTFS_BOOTSTRAP_INSTALL") == "own"
+
+
+# ---- when the task runs
+
+
+def test_functions_of_the_recipe_are_told_the_layers_of_packages(tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS)
+    Class("image-oci").run("oci_begin", d)
+    names = ("OCI_LAYER_COUNT", "OCI_LAYER_1_NAME", "OCI_LAYER_2_NAME")
+    assert [d.getVar(name) for name in names] == ["2", "base", "app"]
+
+
+def written(d, tmp_path):
+    path = tmp_path / "image.conf"
+    path.write_text(image_conf(d), encoding="utf-8")
+    return read_conf(str(path), defaults={})
+
+
+def test_a_conf_says_what_the_recipe_says(tmp_path):
+    d = inherited(
+        tmp_path,
+        OCI_LAYERS=f"{LAYERS} lib:packages:libfoo keys:host:conf/ca.crt:/etc/ssl/",
+        OCI_IMAGE_LABELS="a='it is \"so\"' b=2",
+        OCI_BASE_IMAGE="./base",
+    )
+    conf = written(d, tmp_path)
+    expected = {
+        "IMAGE_BASENAME": "app",
+        "IMAGE_NAME": "app-qemu.rootfs-20261129",
+        "OCI_IMAGE_LABELS": "a='it is \"so\"' b=2",
+        "OCI_LAYERS": "base:packages:base-files,busybox, app:packages:libstdc++6, site:directories:/srv,"
+        f" lib:packages:libfoo1, keys:host:{tmp_path}/conf/ca.crt:/etc/ssl/,",
+        "OCI_BASE_IMAGE": f"{tmp_path}/base",
+        "OCI_PACKAGE_MANAGER": "native",
+        "OCI_PACKAGE_DATABASE": "remove",
+        "OCI_IMAGE_AUTHOR_EMAIL": "yocto@example.org",
+        "DEPLOY_DIR_IPK": f"{tmp_path}/work/oe-rootfs-repo",
+        "PACKAGE_ARCHS": "all core2-64 qemu",
+    }
+    assert {name: conf.get(name) for name in expected} == expected
+    # What nobody wrote is not there: a default for the command must not hide that of the base.
+    assert conf.get("OCI_IMAGE_CMD") is None
+
+
+def test_a_conf_makes_the_configuration_of_the_recipe(tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, OCI_IMAGE_CMD="/usr/bin/app 'two words'", OCI_IMAGE_PORTS="80 53/udp")
+    config = configure(written(d, tmp_path), folder=str(tmp_path))
+    assert [layer.name for layer in config.layers] == ["base", "app", "site"]
+    assert config.run.cmd == ("/usr/bin/app", "two words")
+    assert config.run.ports == ("53/udp", "80/tcp")
+    assert config.deploy_dir == str(tmp_path / "work" / "deploy")
+    assert config.cache_dir == str(tmp_path / "build" / "oci-layer-cache" / "qemu")
+    assert config.labels_from == str(tmp_path / "build")
+
+
+@pytest.mark.parametrize(("kind", "archs"), [("ipk", "all core2-64 qemu"), ("rpm", "all core2_64 qemu"), ("deb", None)])
+def test_architectures_are_named_as_the_format_has_them(kind, archs, tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_PKGTYPE=kind)
+    assert written(d, tmp_path).get("PACKAGE_ARCHS") == archs
+
+
+def test_paths_are_told_with_the_package_that_owns_them(tmp_path):
+    data = tmp_path / "pkgdata" / "runtime-reverse"
+    data.mkdir(parents=True)
+    (data / "libfoo1").write_text('PN: foo\nFILES_INFO:libfoo: {"/usr/lib/b": 3, "/usr/lib/a": 1}\n')
+    (data / "empty").write_text("PN: empty\n")
+    (tmp_path / "app.manifest").write_text("libfoo1 core2-64 1.0-r0\nempty all 1.0-r0\n")
+    d = DataStore(
+        {
+            "IMAGE_MANIFEST": str(tmp_path / "app-20261129.manifest"),
+            "IMAGE_LINK_NAME": "app",
+            "PKGDATA_DIR": str(tmp_path / "pkgdata"),
+        }
+    )
+    assert owned_paths(d) == {"libfoo1": ["/usr/lib/a", "/usr/lib/b"], "empty": []}
