@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TASK = "do_image_oci"
 CONF, PACKAGES = "image.conf", "packages.json"
 
+# How the names of links to outputs end.
+_OUTPUT = re.compile(r"-oci(\.json|(-dir)?\.tar(\.gz|\.zst)?)?$")
+
 # What a format's package manager is built by, and what the scripts of packages call.
 _NATIVES = {
     "ipk": ("opkg-native", "opkg-utils-native"),
@@ -217,10 +220,26 @@ def architecture(d: Any) -> str:
 def begin(d: Any) -> None:
     """The class's first prefunc: tells the recipe's own which layers there are."""
     shutil.rmtree(_folder(d), ignore_errors=True)
+    _remove_earlier(d)
     layers = _package_layers(configuration(d))
     d.setVar("OCI_LAYER_COUNT", str(len(layers)))
     for number, layer in enumerate(layers, 1):
         d.setVar(f"OCI_LAYER_{number}_NAME", layer.name)
+
+
+def _remove_earlier(d: Any) -> None:
+    """Remove the outputs that an earlier run left under another name, with its date, or they are deployed again."""
+    folder, ours = d.getVar("IMGDEPLOYDIR"), f"{d.getVar('IMAGE_BASENAME')}-"
+    for link in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, link)
+        if not (link.startswith(ours) and _OUTPUT.search(link) and os.path.islink(path)):
+            continue
+        target = os.path.join(folder, os.path.basename(os.readlink(path)))
+        os.unlink(path)
+        if os.path.isdir(target):
+            shutil.rmtree(target)
+        elif os.path.lexists(target):
+            os.unlink(target)
 
 
 def write_conf(d: Any) -> None:
