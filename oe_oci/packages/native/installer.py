@@ -11,6 +11,7 @@ import errno
 import grp
 import os
 import pwd
+import shlex
 from functools import cache
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
@@ -132,6 +133,7 @@ class NativeInstaller:
         if not self._manager.changes_root:
             check_inside(Tree({**whole.entries, **inside}), held, self._manager.databases)
         outcome = self._manager.install(request)
+        self._check_mounts(request)
         entries = self._after(request, planned, held, outcome, whole)
         entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
         asked_for = self._name(whole, entries, held)
@@ -194,6 +196,19 @@ class NativeInstaller:
         return held
 
     # ---- after
+
+    def _check_mounts(self, request: Request) -> None:
+        """See that no script mounted anything in the root: it is no part of the image, and can be all of this machine.
+
+        Raises:
+            ToolError: one did.
+        """
+        mounted = self._root.mounted
+        if mounted:
+            where = f"layer '{request.layer}': {self._manager.tool['name']}"
+            message = f"{where}: a script of a package mounted something at {mounted[0]}, and left it there"
+            hint = f"see what it is, and run umount {shlex.quote(mounted[0])}; a build never removes what is mounted"
+            raise ToolError(message, hint=hint)
 
     def _after(
         self,
