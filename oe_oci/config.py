@@ -186,6 +186,7 @@ class Config:
     """A checked configuration. Paths are absolute; `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset.
 
     `cache_dir` is the folder of what earlier builds left and later ones may use; None uses and leaves nothing.
+    `work_dir` is where package managers work, None for the folder that outputs are made in.
     `labels_from` is the folder whose git repository the automatic labels tell of; None leaves them out.
     `host_owner` is None where files of the host keep their owner.
     """
@@ -211,4 +212,5 @@ class Config:
     rootfs: str | None
     deploy_dir: str
     cache_dir: str | None
+    work_dir: str | None = None
     notes: tuple[str, ...] = ()

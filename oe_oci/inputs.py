@@ -18,6 +18,7 @@ from .packages.installer import Installer as DebianInstaller
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
+from .removal import remove_folder
 from .rootfs import open_rootfs
 
 if TYPE_CHECKING:
@@ -80,8 +81,14 @@ def open_inputs(
         yield base, Inputs(base.tree, rootfs, installer, memory.digests)
 
 
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="oe-oci-", ignore_cleanup_errors=True)
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A temporary folder."""
+    folder = tempfile.mkdtemp(prefix="oe-oci-")
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ import errno
 import fcntl
 import logging
 import os
-import shutil
+import shlex
 from typing import TYPE_CHECKING
 
 from .errors import ToolError
+from .removal import mounts, remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,19 +100,31 @@ def _lock(descriptor: int, path: str) -> None:
 
 
 def _clear(path: str) -> None:
-    """Remove what a killed build left."""
+    """Remove what a killed build left.
+
+    Raises:
+        ToolError: something of it can not be removed.
+    """
+    mounted = mounts(path)
+    if mounted:
+        hint = f"see what it is, and run umount {shlex.quote(mounted[0])}"
+        raise ToolError(f"an earlier build left {path}, in which something is mounted at {mounted[0]}", hint=hint)
     with os.scandir(path) as found:
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
+                remove_folder(entry.path)
             else:
-                os.unlink(entry.path)
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+    left = sorted(os.listdir(path))
+    if left:
+        raise ToolError(f"cannot remove {os.path.join(path, left[0])}, which an earlier build left")
 
 
 def _remove(path: str) -> None:
     try:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
     except KeyboardInterrupt:
         # Not half of it either.
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
         raise

@@ -126,6 +126,7 @@ def _read(settings: Settings, places: _Places) -> Config:
         rootfs=rootfs,
         deploy_dir=deploy_dir,
         cache_dir=_read_cache_dir(settings, places.cache_dir),
+        work_dir=settings.path_of("OCI_WORK_DIR") if settings.text("OCI_WORK_DIR") else None,
         notes=tuple(settings.notes),
     )
 

@@ -304,6 +304,16 @@ TABLE = (
         "`auto`, `native` or `builtin`.",
     ),
     Variable(
+        "OCI_WORK_DIR",
+        "packages",
+        None,
+        "The folder in which a package manager works where `OCI_PACKAGE_MANAGER` is `native`; what it needs there is"
+        " gone after the build. OpenEmbedded's pseudo keeps the owners of files in some folders alone, those below"
+        " `${WORKDIR}/rootfs` and names that begin so.",
+        "A path; a relative one is meant from `TOPDIR`.",
+        "the folder beside the outputs in which they are made",
+    ),
+    Variable(
         "OCI_PACKAGE_DATABASE",
         "packages",
         "keep",

@@ -73,7 +73,7 @@ class Host(NamedTuple):
         dnf = self.dnf(**options)  # type: ignore[arg-type]
         request = Request("app", names, (), 0)
         planned = dnf.resolve(request)
-        return shown(planned), dnf.install(request)
+        return shown(planned), dnf.install(request, ())
 
     def installed(self) -> list[str]:
         """The names in rpm's database."""
@@ -266,7 +266,7 @@ def test_the_database_stays_where_the_base_has_it(host):
     dnf, request = host.dnf(), Request("app", ("app",), (), 0)
     dnf.prepare(below, request)
     dnf.resolve(request)
-    assert dnf.install(request).done
+    assert dnf.install(request, ()).done
     assert (host.root / place / "rpmdb.sqlite").exists()
     assert not (host.root / "var").exists()
 
@@ -276,6 +276,27 @@ def test_a_link_that_leads_to_this_machine_is_an_error(host, path):
     below = tree({path: Entry(SYMLINK, 0o777, target="/etc/away")})
     with pytest.raises(InputError, match=f"/{path}: is a link"):
         host.dnf().prepare(below, Request("app", ("app",), (), 0))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (rpms.symlink("/var/lib/rpm/rpmdb.sqlite-wal", "/etc/away"), "symlink"),
+        (rpms.symlink("/var/lib/rpm/of-its-own", "/etc/away"), "symlink"),
+        (file("/var/lib/rpm/rpmdb.sqlite-journal"), "file"),
+        (file("/var/lib/rpm/rpmdb.sqlite"), "file"),
+    ],
+)
+def test_what_a_package_has_in_the_place_of_rpms_database_is_an_error(cli, given, kind):
+    package("evil", given=[given]).write(cli.feed)
+    said = cli.kit.refuse("one", "app:packages:evil", cli.feed)
+    assert f"evil: {given.path} is a {kind} in the place of a file of rpm's own database" in said
+
+
+def test_a_ghost_of_rpms_database_is_none(cli):
+    package("rpm", given=[rpms.ghost("/var/lib/rpm/rpmdb.sqlite"), file("/usr/bin/rpm")]).write(cli.feed)
+    image = cli.kit.build("one", "app:packages:rpm", cli.feed)
+    assert image.versions() == {"rpm": "1.0-1"}
 
 
 # ---- what can not be made

@@ -483,3 +483,20 @@ def test_nothing_is_left_beside_the_outputs(kit):
     image = kit.build("one", "app:packages:app", kit.feed("feed", LIB, APP))
     assert not [name for name in os.listdir(image.place / "deploy") if "partial" in name]
     assert all(stat.S_ISREG(path.lstat().st_mode) for path in (kit.folder / "feed").iterdir())
+
+
+@pytest.mark.parametrize("place", ["elsewhere/rootfs-work", "one/deploy"])
+def test_it_works_where_it_is_told_to(native, place):
+    """Below a folder that may be the outputs' own, in which a build that was killed left something."""
+    feed = native.feed("feed", LIB, APP)
+    work = native.folder / place
+    (work / ".app.work-oci.partial/work/root/old").mkdir(parents=True)
+    usual = native.build("usual", "app:packages:app", feed)
+    image = native.build("one", "app:packages:app", feed, lines=[f'OCI_WORK_DIR = "{work}"'])
+    assert image.digests() == usual.digests()
+    assert not [name for name in os.listdir(work) if "partial" in name]
+    (native.folder / "file").write_text("")
+    done = native.run(
+        "build", "two", "app:packages:app", feed, lines=[f'OCI_WORK_DIR = "{native.folder}/file/in"'], status=3
+    )
+    assert f"cannot make the folder {native.folder}/file" in done.stderr

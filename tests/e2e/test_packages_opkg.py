@@ -257,3 +257,24 @@ def test_whether_there_are_intercepts_counts_for_the_cache(folder_with, folder):
     again = folder / "again"
     build(again, "app:packages:app", feed, more=words, env=tools.environment(INTERCEPT_DIR="/nowhere"))
     assert b"usr/share/with" in merged(again)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_a_script_mounts_is_an_error_and_is_not_touched(folder_with, folder, status):
+    """Nor does a later build touch it; in a namespace of the test's own, where it stays mounted in between."""
+    tools.need("unshare", "mount")
+    outside = folder / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("of this machine\n")
+    mounting = f'mkdir -p "$D/mnt/in"; mount --bind {outside} "$D/mnt/in"; exit {status}'
+    place, feed = folder_with(ipk("app", scripts={"postinst": script(mounting)}))
+    twice = ("unshare", "-m", "sh", "-c", '"$@"; "$@"', "-")
+    done = build(place, "app:packages:app", feed, before=twice, status=3)
+    partial = f"{place}/deploy/.app-oci.partial"
+    mounted = f"{partial}/work/root/mnt/in"
+    first, second = (line for line in done.stderr.splitlines() if line.startswith("oe-oci: "))
+    assert first.endswith(f"layer 'app': opkg: a script of a package mounted something at {mounted}, and left it there")
+    assert second.endswith(f"an earlier build left {partial}, in which something is mounted at {mounted}")
+    assert (outside / "kept").read_text() == "of this machine\n"
+    left = [path.relative_to(partial) for path in tools.Path(partial).rglob("*")]
+    assert sorted(map(str, left)) == ["work", "work/root", "work/root/mnt", "work/root/mnt/in"]

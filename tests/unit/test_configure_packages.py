@@ -123,6 +123,15 @@ class TestManager:
         assert made(OCI_LAYERS="all:directories:/", IMAGE_ROOTFS="/rootfs", **settings).packages.manager == "native"
 
 
+class TestWorkDir:
+    def test_is_beside_the_outputs_where_it_is_not_set(self) -> None:
+        assert made("/one").work_dir is None
+        assert made("/one", OCI_WORK_DIR=" ").work_dir is None
+
+    def test_a_relative_one_is_meant_from_topdir(self) -> None:
+        assert made("/one", OCI_WORK_DIR="rootfs-work", TOPDIR="/build").work_dir == "/build/rootfs-work"
+
+
 class TestDatabase:
     @pytest.mark.parametrize("word", ["keep", "status.d", "remove"])
     def test_in_the_layers(self, word: str) -> None:

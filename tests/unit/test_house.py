@@ -22,7 +22,7 @@ PACKAGE = ROOT / "oe_oci"
 
 # From the bottom up: a module imports from its own group and from those below. No two import each other.
 GROUPS = {
-    "foundations": "(top) errors progress tables architectures stream notes content kept digests tree run",
+    "foundations": "(top) errors progress tables architectures stream notes content kept digests tree removal run",
     "trees from bytes": "decompress untar members changeset scan confined",
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
@@ -32,7 +32,7 @@ GROUPS = {
     "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
-    "what a layer holds": "transfer locking store memory rootfs base delta populate accounts packages.database "
+    "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts packages.database "
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
     "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
@@ -43,7 +43,7 @@ GROUPS = {
     "packages.native.installer packages.native.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
-    "the image and its files": "oci.image staging outputs report",
+    "the image and its files": "oci.image outputs report",
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "

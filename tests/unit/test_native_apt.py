@@ -176,7 +176,7 @@ def test_names_the_package_that_failed_and_why(case, tmp_path):
         100,
     )
     path = tmp_path / "feed" / "app_1.0_amd64.deb"
-    assert case.apt.install(request()) == Outcome(
+    assert case.apt.install(request(), ()) == Outcome(
         False,
         (
             f"dpkg: error processing archive {path} (--unpack):",
@@ -190,7 +190,7 @@ def test_names_the_package_that_failed_and_why(case, tmp_path):
 def test_names_the_package_that_was_not_configured(case):
     resolved(case, request())
     case.say("dpkg: error processing package lib (--configure):\n dependency problems - leaving unconfigured\n", 100)
-    assert case.apt.install(request())[2:] == ("lib", "dependency problems - leaving unconfigured")
+    assert case.apt.install(request(), ())[2:] == ("lib", "dependency problems - leaving unconfigured")
 
 
 def test_scripts_of_packages_below_are_hidden_and_come_back(case):

@@ -27,7 +27,7 @@ from oe_oci.packages.native.manager import Outcome, Planned, Refused
 from oe_oci.packages.native.root import WorkRoot
 from oe_oci.packages.native.volatile import DATED, REMOVED, Volatile
 from oe_oci.packages.payload import Payloads
-from oe_oci.tree import DIRECTORY, Entry, Tree
+from oe_oci.tree import DIRECTORY, FILE, SYMLINK, Entry, Tree, ancestors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ class Fake:
             raise self.planned
         return self.planned
 
-    def install(self, request: Any) -> Outcome:
+    def install(self, request: Any, held: Any) -> Outcome:
         for path, data in self.files.items():
             name = os.path.join(self.root.path, path)
             os.makedirs(os.path.dirname(name), exist_ok=True)
@@ -275,6 +275,38 @@ def test_the_database_comes_in_the_end(make):
     case.install("app")
     database = case.installer.database(case.tree)
     assert set(database.entries) == {"var", "var/lib", "var/lib/dpkg", "var/lib/dpkg/status"}
+
+
+@pytest.mark.parametrize("database", ["remove", "top"])
+@pytest.mark.parametrize(
+    ("path", "kind", "there"),
+    [
+        ("var/lib", FILE, "/var/lib is a file of a layer, and the database of packages has a directory there"),
+        (
+            "var/lib/dpkg",
+            SYMLINK,
+            "/var/lib/dpkg is a symlink of a layer, and the database of packages has a directory",
+        ),
+        (
+            "var/lib/dpkg/status",
+            DIRECTORY,
+            "/var/lib/dpkg/status is a directory of a layer, and the database of packages has a file",
+        ),
+    ],
+)
+def test_what_is_in_the_place_of_a_database_that_is_withheld_is_told_of(make, database, path, kind, there):
+    case = make(database=database)
+    case.manager.will("lib", usr__lib__lib=b"1")
+    case.install("lib")
+    for up in reversed(list(ancestors(path))):
+        case.tree.put(up, Entry(DIRECTORY, 0o755))
+    case.tree.put(path, Entry(kind, 0o755, content=Literal(b"") if kind == FILE else None, target="away"))
+    case.manager.will("other", usr__bin__other=b"")
+    said = case.refuse("other")
+    assert there in said
+    assert 'OCI_PACKAGE_DATABASE = "keep"' in said
+    with pytest.raises(InputError, match="and the database of packages has a"):
+        case.installer.database(case.tree)
 
 
 def test_a_layer_of_another_kind_brings_packages(make):

@@ -247,7 +247,7 @@ def test_scripts_know_the_root_and_run_at_the_epoch_with_the_usual_modes(case, t
     try:
         case.opkg.resolve(case.request(epoch=1600000000))
         assert "--force-postinstall" not in (case.folder / "arguments").read_text().split()
-        case.opkg.install(case.request(epoch=1600000000))
+        case.opkg.install(case.request(epoch=1600000000), ())
     finally:
         os.umask(umask)
     variables, root = case.variables(), str(tmp_path / "root")
@@ -310,7 +310,7 @@ def test_of_what_scripts_print_only_the_last_is_kept(case, monkeypatch):
     case.opkg.resolve(case.request())
     monkeypatch.setattr(manager, "_LOG_LIMIT", 100)
     case.say("x" * 200 + "\nthe last\n")
-    outcome = case.opkg.install(case.request())
+    outcome = case.opkg.install(case.request(), ())
     assert (outcome.done, outcome.said) == (True, ("x" * 90, "the last"))
 
 
@@ -324,7 +324,7 @@ def test_messages_have_the_names_of_files_that_people_know(case, tmp_path):
         "\tBut that file is already provided by package b\n"
         f"error: opkg_download_file: file:{scratch}/feed/1.ipk\n"
     )
-    outcome = case.opkg.install(case.request())
+    outcome = case.opkg.install(case.request(), ())
     assert (outcome.done, outcome.failed) == (False, "app")
     assert outcome.reason == "/usr/a b: that file is already provided by package b"
     text = "\n".join(outcome.said)

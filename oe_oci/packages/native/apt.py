@@ -223,7 +223,7 @@ class Apt:
         found = filter(None, map(_INSTALLS.match, said.splitlines()))
         return [Planned(match[1], match[2], match[3]) for match in found]
 
-    def install(self, request: Request) -> Outcome:
+    def install(self, request: Request, held: Sequence[Contents]) -> Outcome:  # noqa: ARG002 - others need it
         status, said = self._run("install", *request.names)
         failed = _FAILED.search(said) if status else None
         if failed is None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from ...staging import staging
 from ...store import Store
 from ..feed import Feeds
 from ..package import IPK
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def open_workshop(
     config: Config, feeds: Feeds | RpmFeeds, memory: Memory, folder: str, jobs: int
 ) -> Iterator[Workshop]:
-    """The package manager for feeds of a format, working in the folder `folder`; a context manager.
+    """The package manager for feeds of a format, working in OCI_WORK_DIR, else in `folder`; a context manager.
 
     `jobs` are threads that hash.
 
@@ -46,6 +47,9 @@ def open_workshop(
         "unshare --map-root-user --map-auto" if rpm else "fakeroot",
     )
     with contextlib.ExitStack() as stack:
+        if config.work_dir is not None:
+            # By another name than that of the place of outputs, which may be in the same folder.
+            folder = stack.enter_context(staging(config.work_dir, f"{config.names.base}.work"))
         root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, jobs))
         place = stack.enter_context(plainly(Place(root.path, root.scratch)))
         recall = None

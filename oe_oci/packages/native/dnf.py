@@ -123,6 +123,7 @@ class Dnf:
             raise ToolError(f"{self._program} is dnf {self.tool['version']}, and dnf 4 is needed", hint=hint)
         self._check_chroot()
         self._places: list[tuple[int, str]] = []  # of the repositories, with the numbers of their feeds
+        self._lower = Tree()
         self._database = database.ROOTS[0]
         self._unknown: list[tuple[str, str, str]] = []  # whom rpm did not know in the last installation
 
@@ -130,6 +131,7 @@ class Dnf:
 
     def prepare(self, tree: Tree, request: Request) -> Mapping[str, Entry]:
         # rpm opens its database, and dnf looks for its modules, before the root is changed.
+        self._lower = tree
         self._database = resolve(tree, database.folder(tree), follow=True).path
         _check_links(tree, self._database)
         upper = Overlay(tree)
@@ -212,7 +214,8 @@ class Dnf:
         replaced = tuple(one.name for one in items if one.action == "OBSOLETED")
         return [Planned(one.name, one.version, one.arch, replaced) for one in coming]
 
-    def install(self, request: Request) -> Outcome:
+    def install(self, request: Request, held: Sequence[Contents]) -> Outcome:
+        self._check_database(held)
         status, said = self._run(request, "--assumeyes")
         told = self._told(dnfplugin.TOLD)
         self._unknown = dnfplugin.unknown_owners(told)
@@ -239,6 +242,19 @@ class Dnf:
         status = run_logged(argv, log, env=variables, cwd=self._place.scratch)
         with open(log, encoding="utf-8", errors="backslashreplace") as file:
             return status, file.read()
+
+    def _check_database(self, held: Sequence[Contents]) -> None:
+        """See that no package has a file among those of rpm's database, or a link, which rpm would follow."""
+        for contents in held:
+            for path, entry in ((member.path, member.entry) for member in contents.members):
+                folder, _, name = path.rpartition("/")
+                there = entry.kind != DIRECTORY and resolve(self._lower, folder, follow=True).path == self._database
+                if there and (entry.kind == SYMLINK or name in database.OWN):
+                    raise InputError(
+                        f"{contents.fields['Package']}: {shown(path)} is a {entry.kind} in the place of a file of rpm's"
+                        " own database",
+                        hint="take it out of the package, or make it a %ghost there",
+                    )
 
     def _told(self, name: str) -> str:
         """What the plugin wrote; nothing where it did not come to it."""

@@ -11,6 +11,7 @@ import errno
 import grp
 import os
 import pwd
+import shlex
 from functools import cache
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
@@ -19,9 +20,9 @@ from ...accounts import read_names, remembered
 from ...content import Literal
 from ...content import whole as bytes_of
 from ...delta import Delta, apply
-from ...errors import ConfigError, Fault, ToolError
+from ...errors import ConfigError, Fault, InputError, ToolError
 from ...populate import Wanted
-from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
+from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve, shown
 from ..database import KEEP, identity
 from ..installation import Installation, InstalledPackage, LayerPackages, plain_parents
 from .links import check_inside, led_inside
@@ -131,7 +132,8 @@ class NativeInstaller:
         held = self._contents(packages)
         if not self._manager.changes_root:
             check_inside(Tree({**whole.entries, **inside}), held, self._manager.databases)
-        outcome = self._manager.install(request)
+        outcome = self._manager.install(request, held)
+        self._check_mounts(request)
         entries = self._after(request, planned, held, outcome, whole)
         entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
         asked_for = self._name(whole, entries, held)
@@ -147,17 +149,39 @@ class NativeInstaller:
             self._recall.keep(delta, shape, key)
 
     def database(self, tree: Tree) -> Wanted:
-        """The database as it stands after all layers, for a layer of its own."""
+        """The database as it stands after all layers, for a layer of its own.
+
+        Raises:
+            InputError: a layer has something else in its place.
+        """
+        self._check_room(tree)
         return Wanted(self._withheld, tuple(sorted(path for path in self._lost if path in tree)))
 
     # ---- before
 
     def _whole(self, tree: Tree) -> Tree:
-        """The tree with the database that goes with it."""
+        """The tree with the database that goes with it.
+
+        Raises:
+            InputError: a layer has something else in its place.
+        """
         if not self._withheld and not self._lost:
             return Tree(tree.entries)
+        self._check_room(tree)
         kept = {path: entry for path, entry in tree.entries.items() if path not in self._lost}
         return Tree({**kept, **self._withheld})
+
+    def _check_room(self, tree: Tree) -> None:
+        """See that no layer has something in the place of the database that is withheld."""
+        for path, entry in self._withheld.items():
+            for up in (path, *ancestors(path)):
+                there, is_folder = tree.entry(up), up != path or entry.kind == DIRECTORY
+                if there is not None and (there.kind == DIRECTORY) != is_folder:
+                    kind = DIRECTORY if is_folder else "file"
+                    raise InputError(
+                        f"{shown(up)} is a {there.kind} of a layer, and the database of packages has a {kind} there",
+                        hint='put it elsewhere, or set OCI_PACKAGE_DATABASE = "keep"',
+                    )
 
     def _planned(self, layer: PackagesLayer, request: Request) -> Sequence[Planned]:
         try:
@@ -194,6 +218,19 @@ class NativeInstaller:
         return held
 
     # ---- after
+
+    def _check_mounts(self, request: Request) -> None:
+        """See that no script mounted anything in the root: it is no part of the image, and can be all of this machine.
+
+        Raises:
+            ToolError: one did.
+        """
+        mounted = self._root.mounted
+        if mounted:
+            where = f"layer '{request.layer}': {self._manager.tool['name']}"
+            message = f"{where}: a script of a package mounted something at {mounted[0]}, and left it there"
+            hint = f"see what it is, and run umount {shlex.quote(mounted[0])}; a build never removes what is mounted"
+            raise ToolError(message, hint=hint)
 
     def _after(
         self,

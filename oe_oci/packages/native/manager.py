@@ -112,10 +112,11 @@ class Manager(Protocol):
             ToolError: the tool can not be run.
         """
 
-    def install(self, request: Request) -> Outcome:
-        """Install into the root what `resolve` told.
+    def install(self, request: Request, held: Sequence[Contents]) -> Outcome:
+        """Install into the root what `resolve` told, and what packages hold.
 
         Raises:
+            InputError: a package has what the tool can not work with.
             ToolError: the tool can not be run.
         """
 

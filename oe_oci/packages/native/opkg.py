@@ -173,7 +173,7 @@ class Opkg:
             raise Refused([f"it would not install {', '.join(left)}"])
         return self._coming
 
-    def install(self, request: Request) -> Outcome:
+    def install(self, request: Request, held: Sequence[Contents]) -> Outcome:  # noqa: ARG002 - others need it
         status, said = self._run(request, _SCRIPTS_TOO, "install", *request.names)
         failed, reason = failure(said, [one.name for one in self._coming])
         return Outcome(status == 0 and not complaints(said), telling(said), failed, reason)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...content import Region, pieces, unreadable
 from ...errors import InputError, ToolError
+from ...removal import mounts, remove_folder
 from ...scan import Directory
 from ...tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, decode, encode, join, order, parent, shown
 
@@ -85,6 +86,11 @@ class WorkRoot:
 
     def __exit__(self, *_: object) -> None:
         remove_folder(self._folder)
+
+    @property
+    def mounted(self) -> list[str]:
+        """The places in the directory and beside it where something is mounted, which nothing here enters then."""
+        return mounts(self._folder)
 
     @property
     def source(self) -> Source:
@@ -373,16 +379,3 @@ def _is_same(before: Entry, after: Entry) -> bool:
     return before._replace(mtime=0, inode=None) == after._replace(mtime=0, inode=None) and (
         before.kind == DIRECTORY or before.inode is None is after.inode
     )
-
-
-def remove_folder(path: str) -> None:
-    """Remove a folder and all in it, whatever the modes of its directories; what can not be removed is left."""
-    with contextlib.suppress(OSError):
-        os.chmod(path, 0o700)
-    for folder, inner, _ in os.walk(path):
-        for name in inner:
-            full = os.path.join(folder, name)
-            if not os.path.islink(full):
-                with contextlib.suppress(OSError):
-                    os.chmod(full, 0o700)
-    shutil.rmtree(path, ignore_errors=True)

@@ -31,6 +31,7 @@ _LOG = f"{_SQLITE}-wal"
 _UNFINISHED = f"{_SQLITE}-journal"
 _OTHERS = _LOG, f"{_SQLITE}-shm", _UNFINISHED, _NDB, "Index.db"  # what must not lie beside a new database
 _LOCK = ".rpm.lock"
+OWN = frozenset((_SQLITE, *_OTHERS))  # names of files that are rpm's to write
 _LIMIT = 256 << 20  # of a database
 _PACKAGES, _TAGS = 50_000, 4_000_000  # of all packages together; each is held as an object of its own
 _PATHS = 64 << 20  # characters of one package's paths, many of which can lie in one long folder
