@@ -34,6 +34,9 @@ OCI_LAYER_CACHE_DIR ?= "${TOPDIR}/oci-layer-cache/${MACHINE}"
 OCI_PACKAGE_MANAGER ?= "auto"
 OCI_PACKAGE_DATABASE ?= "${@bb.utils.contains('IMAGE_FEATURES', 'package-management', 'keep', 'remove', d)}"
 
+# pseudo of the newer series tracks only what begins as the rootfs does.
+OCI_WORK_DIR ?= "${WORKDIR}/rootfs-oci-work"
+
 OCI_BASE_IMAGE ?= ""
 OCI_BASE_IMAGE_TAG ?= "latest"
 

@@ -43,7 +43,15 @@ _NATIVES = {
 _FEEDS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 # Places, which decide nothing of the image, and what BitBake sets anew in each build.
 _PLACES = frozenset(
-    ("IMGDEPLOYDIR", "DEPLOY_DIR_IMAGE", "IMAGE_ROOTFS", "TOPDIR", "OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR")
+    (
+        "IMGDEPLOYDIR",
+        "DEPLOY_DIR_IMAGE",
+        "IMAGE_ROOTFS",
+        "TOPDIR",
+        "OCI_LAYER_CACHE",
+        "OCI_LAYER_CACHE_DIR",
+        "OCI_WORK_DIR",
+    )
 ) | frozenset(_FEEDS.values())
 # Names of other classes, and of the one that this one replaces, that may be set without a word.
 _OTHERS = re.compile(

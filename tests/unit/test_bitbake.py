@@ -16,7 +16,13 @@ from oe_oci.configure.variables import TABLE
 
 LAYERS = "base:packages:base-files+busybox app:packages:libstdc++6, site:directories:/srv"
 # Of which the class has a value of its own, or none.
-OTHERWISE = {"OCI_LAYER_CACHE_DIR", "OCI_PACKAGE_DATABASE", "OCI_IMAGE_AUTHOR", "OCI_IMAGE_AUTHOR_EMAIL"}
+OTHERWISE = {
+    "OCI_LAYER_CACHE_DIR",
+    "OCI_WORK_DIR",
+    "OCI_PACKAGE_DATABASE",
+    "OCI_IMAGE_AUTHOR",
+    "OCI_IMAGE_AUTHOR_EMAIL",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +204,14 @@ def test_what_decides_the_image_is_in_the_signature(tmp_path):
     assert any(path.endswith("/oe_oci/tar.py") for path in sources())
     names = set(flags(d, "vardeps"))
     assert {"OCI_LAYERS", "OCI_IMAGE_CMD", "REPRODUCIBLE_TIMESTAMP_ROOTFS", "PV"} <= names
-    assert not names & {"TOPDIR", "IMGDEPLOYDIR", "OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR", "DEPLOY_DIR_IPK"}
+    assert not names & {
+        "TOPDIR",
+        "IMGDEPLOYDIR",
+        "OCI_LAYER_CACHE",
+        "OCI_LAYER_CACHE_DIR",
+        "OCI_WORK_DIR",
+        "DEPLOY_DIR_IPK",
+    }
 
 
 def test_functions_of_the_recipe_run_between_those_of_the_class(tmp_path):
