@@ -23,7 +23,7 @@ PACKAGE = ROOT / "oe_oci"
 # From the bottom up: a module imports from its own group and from those below. No two import each other.
 GROUPS = {
     "foundations": "(top) errors progress tables architectures stream notes content kept digests tree run",
-    "trees from bytes": "decompress untar members changeset scan confined",
+    "trees from bytes": "decompress untar members changeset scan confined inodes",
     "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
     "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
