@@ -187,6 +187,8 @@ class Config:
 
     `cache_dir` is the folder of what earlier builds left and later ones may use; None uses and leaves nothing.
     `labels_from` is the folder whose git repository the automatic labels tell of; None leaves them out.
+    `laid_out` are the folders that the layers of packages are laid out in, one for each; none where packages are
+    installed.
     `host_owner` is None where files of the host keep their owner.
     """
 
@@ -211,4 +213,10 @@ class Config:
     rootfs: str | None
     deploy_dir: str
     cache_dir: str | None
+    laid_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def rootfs_variable(number: int) -> str:
+    """The variable that says where the layer of packages of that number, from 1 on, is laid out."""
+    return f"OCI_LAYER_{number}_ROOTFS"

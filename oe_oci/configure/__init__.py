@@ -17,6 +17,7 @@ from .accounts import read_accounts
 from .baseref import read_base
 from .feeds import add_database_layer, read_packages
 from .grammar import parse_layers
+from .laidout import read_laid_out
 from .names import read_names
 from .ownership import read_host_owner, read_path_rules
 from .platforms import read_platform, target_of
@@ -102,7 +103,8 @@ def _read(settings: Settings, places: _Places) -> Config:
     base = read_base(settings, platform, images)
     layers = _read_layers(settings, has_rootfs=rootfs is not None)
     _check_backend(settings, layers)
-    packages = read_packages(settings, layers, platform, places.feeds)
+    laid_out = read_laid_out(settings, layers)
+    packages = read_packages(settings, layers, platform, places.feeds, installs=not laid_out)
     auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
     return Config(
         names=read_names(settings),
@@ -126,6 +128,7 @@ def _read(settings: Settings, places: _Places) -> Config:
         rootfs=rootfs,
         deploy_dir=deploy_dir,
         cache_dir=_read_cache_dir(settings, places.cache_dir),
+        laid_out=laid_out,
         notes=tuple(settings.notes),
     )
 

@@ -35,19 +35,19 @@ GROUPS = {
     "what a layer holds": "transfer locking store memory rootfs base delta populate accounts packages.database "
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
-    "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
-    "packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall packages.native "
-    "packages.native.volatile packages.native.manager packages.native.root packages.native.links "
+    "packages.installation packages.laidout packages.place packages.owners packages.foreign packages.installer "
+    "packages.rpm.facts packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall "
+    "packages.native packages.native.volatile packages.native.manager packages.native.root packages.native.links "
     "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
     "packages.native.dnfplugin packages.native.rpmcatalog packages.native.repository packages.native.dnf "
     "packages.native.installer packages.native.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
-    "drivers": "build preview",
+    "drivers": "build folders preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
-    "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "
-    "configure.accounts",
+    "configure.platforms configure.grammar configure.laidout configure.baseref configure.ownership configure.runtime "
+    "configure.feeds configure.accounts",
     "BitBake's syntax to variables": "bbconf bbconf.names bbconf.syntax bbconf.expand bbconf.variables",
     "what people read": "render inspection imagediff unpack lint",
     "command line": "commands cachecommands cli __main__",
