@@ -196,10 +196,9 @@ class Settings:
         if name not in self._unreadable:
             self._add(name, message, hint)
 
-    def numbered(self) -> dict[int, str]:
-        """The variables that are set for layers of packages, by the layer's number."""
-        found = {number_of(name): name for name in self._source.names()}
-        return {number: found[number] for number in sorted(found) if number}
+    def numbers(self) -> set[int]:
+        """The numbers of the layers of packages that a variable is set for."""
+        return set(map(number_of, self._source.names())) - {0}
 
     def check_names(self) -> None:
         """Refuses `OCI_` names that are in no table and that no other variable uses."""
