@@ -11,6 +11,8 @@ from typing import NamedTuple, Union
 
 from .oci.spec import Platform  # noqa: TC001 - a field's type
 
+ARCHIVES = ("-oci.tar", "-oci-dir.tar")
+
 
 class PackagesLayer(NamedTuple):
     """A layer of packages, by the names the feed knows."""
@@ -168,12 +170,14 @@ class Names(NamedTuple):
     """What the image and its outputs are called.
 
     `stem` begins the outputs' names, `link` the links'; `tag` is the entry's ref.name, `full` the name for runtimes.
+    `archives` end the names of the archives, uncompressed: of that with the layout at its root, and in a folder.
     """
 
     stem: str
     link: str
     tag: str
     full: str
+    archives: tuple[str, str] = ARCHIVES
 
     @property
     def base(self) -> str:
