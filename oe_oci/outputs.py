@@ -18,14 +18,14 @@ from .errors import InputError, ToolError
 from .oci.spec import as_object, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .compress import Method
     from .config import Names
     from .content import Content
 
 _PARTS = frozenset({"blobs", "oci-layout", "index.json"})
-_FOLDER_MODE = 0o755  # whatever the umask
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # whatever the umask
 _ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _LARGEST_REPORT = 64 << 20  # bytes
 
@@ -69,7 +69,7 @@ def _write(path: str, data: bytes) -> None:
     try:
         with open(path, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), _FILE_MODE)
     except OSError as error:
         raise ToolError(f"cannot write {path}: {error.strerror}") from error
 
@@ -121,6 +121,17 @@ def publish(stage: str, deploy_dir: str, names: Names, archives: dict[str, Archi
         _remove_stale(deploy_dir, names, kept, former)
     except OSError as error:
         raise ToolError(f"cannot write {error.filename2 or error.filename}: {error.strerror}") from error
+
+
+def share(folder: str, names: Iterable[str]) -> None:
+    """Make files of a layout readable by all, as outputs are; other tools make them the caller's alone."""
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            if os.stat(path).st_mode & 0o777 != _FILE_MODE:
+                os.chmod(path, _FILE_MODE)
+        except OSError as error:
+            raise ToolError(f"cannot make {path} readable by all: {error.strerror}") from error
 
 
 def check_place(deploy_dir: str, names: Names) -> None:

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "oe_oci"
 GROUPS = {
     "foundations": "(top) errors progress tables architectures stream notes content kept digests tree run",
     "trees from bytes": "decompress untar members changeset scan confined inodes",
-    "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
+    "stored images": "oci oci.spec oci.layout oci.reach oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
     "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
     "packages.rpm.header packages.rpm.sums packages.rpm.capabilities packages.rpm.cpio packages.rpm.files "
@@ -44,7 +44,7 @@ GROUPS = {
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
-    "drivers": "build folders preview",
+    "drivers": "build folders refresh preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.laidout configure.baseref configure.ownership configure.runtime "
     "configure.feeds configure.accounts",
