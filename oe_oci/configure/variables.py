@@ -423,8 +423,9 @@ TABLE = (
         "OCI_IMAGE_BACKEND",
         "build",
         "umoci",
-        "Which tool the older class was to use. No effect here, but `sloci-image` still excludes several layers and a"
-        " base image.",
+        "Which tool the older class was to use. None is needed here; with `sloci-image` archives are"
+        " [named as that tool names them](outputs.md#names-of-sloci-image), and several layers or a base image are an"
+        " error.",
         "`umoci` or `sloci-image`.",
     ),
     Variable(
