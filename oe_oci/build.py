@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -11,15 +10,16 @@ from typing import TYPE_CHECKING
 from .cache import open_cache
 from .compress import Method, choose
 from .config import Compression, Config, HostLayer
+from .content import Literal
 from .inputs import Options, open_inputs
 from .labels import automatic
 from .layer import members, write_layer
 from .memory import open_memory
-from .oci.image import Added, NewImage, make_docker_manifest, make_image, make_index
+from .oci.image import Added, Loadable, NewImage, make_docker_manifest, make_image, make_index
 from .oci.spec import LAYOUT_FILE
-from .outputs import check_place, layout_output, publish, write_archives, write_documents
+from .outputs import check_place, layout_output, publish, staged_layout, write_archives, write_documents
 from .plan import plan_layers
-from .report import BuildReport, LayerReport
+from .report import BuildReport, LayerReport, report_bytes
 from .revision import find_revision
 from .staging import staging
 
@@ -57,8 +57,7 @@ def build(config: Config, options: Options) -> BuildReport:
         archives = _archives(stage, image, config, for_archives, options)
         report = report._replace(archives=archives, archive_compressor=for_archives.identity)
         options.status("outputs")
-        text = json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n"
-        publish(stage, config.deploy_dir, config.names, archives, text.encode("utf-8", "backslashreplace"))
+        publish(stage, config.deploy_dir, config.names, archives, report_bytes(report.to_json()))
     return report
 
 
@@ -123,7 +122,7 @@ def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Met
         created=auto.created,
         compressor=method.identity,
         base=digest,
-        base_layers=len(base.image.layers) if base.image else 0,
+        base_diff_ids=base.image.diff_ids if base.image else (),
         layers=tuple(layers),
         layout=layout_output(config.names).name,
         archives={},
@@ -156,5 +155,6 @@ def _archives(stage: str, image: NewImage, config: Config, method: Method, optio
     if not config.archives:
         return {}
     options.status("archives")
-    docker = make_docker_manifest(image, config.names)
-    return write_archives(stage, config.names, docker, method, jobs=options.jobs, epoch=config.epoch or 0)
+    docker = make_docker_manifest([Loadable(image.config_descriptor, image.layers, (config.names.full,))])
+    files = {**staged_layout(stage), "manifest.json": Literal(docker)}
+    return write_archives(stage, config.names, files, method, jobs=options.jobs, epoch=config.epoch or 0)

@@ -11,6 +11,8 @@ from typing import NamedTuple, Union
 
 from .oci.spec import Platform  # noqa: TC001 - a field's type
 
+ARCHIVES = ("-oci.tar", "-oci-dir.tar")
+
 
 class PackagesLayer(NamedTuple):
     """A layer of packages, by the names the feed knows."""
@@ -168,12 +170,14 @@ class Names(NamedTuple):
     """What the image and its outputs are called.
 
     `stem` begins the outputs' names, `link` the links'; `tag` is the entry's ref.name, `full` the name for runtimes.
+    `archives` end the names of the archives, uncompressed: of that with the layout at its root, and in a folder.
     """
 
     stem: str
     link: str
     tag: str
     full: str
+    archives: tuple[str, str] = ARCHIVES
 
     @property
     def base(self) -> str:
@@ -188,6 +192,8 @@ class Config:
     `cache_dir` is the folder of what earlier builds left and later ones may use; None uses and leaves nothing.
     `work_dir` is where package managers work, None for the folder that outputs are made in.
     `labels_from` is the folder whose git repository the automatic labels tell of; None leaves them out.
+    `laid_out` are the folders that the layers of packages are laid out in, one for each; none where packages are
+    installed.
     `host_owner` is None where files of the host keep their owner.
     """
 
@@ -213,4 +219,10 @@ class Config:
     deploy_dir: str
     cache_dir: str | None
     work_dir: str | None = None
+    laid_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def rootfs_variable(number: int) -> str:
+    """The variable that says where the layer of packages of that number, from 1 on, is laid out."""
+    return f"OCI_LAYER_{number}_ROOTFS"

@@ -15,6 +15,7 @@ from .base import Base, open_base
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
 from .packages.installer import Installer as DebianInstaller
+from .packages.laidout import LaidOutInstaller
 from .packages.payload import Payloads
 from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
@@ -73,8 +74,10 @@ def open_inputs(
             rootfs = stack.enter_context(
                 open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage, memory=memory)
             )
-        installer = None
-        if needs_packages(config):
+        installer: Installer | None = None
+        if config.laid_out:
+            installer = LaidOutInstaller(config, memory.digests)
+        elif needs_packages(config):
             options.status("feeds")
             scratch = stage or stack.enter_context(_scratch())
             installer = stack.enter_context(_open_installer(config, options, memory, base.tree, scratch))

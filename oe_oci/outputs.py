@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from .archive import ArchiveFacts, write_archive
-from .content import Content, Literal, Region
-from .errors import ToolError
+from .config import ARCHIVES
+from .content import Region
+from .errors import InputError, ToolError
+from .oci.spec import as_object, parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from .compress import Method
     from .config import Names
+    from .content import Content
 
 _PARTS = frozenset({"blobs", "oci-layout", "index.json"})
-_FOLDER_MODE = 0o755  # whatever the umask
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # whatever the umask
 _ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+_LARGEST_REPORT = 64 << 20  # bytes
 
 
 class Output(NamedTuple):
@@ -41,12 +48,13 @@ def report_output(names: Names) -> Output:
 def archive_outputs(names: Names, algorithm: str) -> tuple[Output, Output]:
     """The archive with the layout at its root, and the one with the layout in a folder."""
     ending = _ENDINGS[algorithm]
-    return _output(names, f"-oci.tar{ending}"), _output(names, f"-oci-dir.tar{ending}")
+    root, folder = (_output(names, name + ending, link + ending) for name, link in zip(names.archives, ARCHIVES))
+    return root, folder
 
 
-def _output(names: Names, ending: str) -> Output:
-    link = names.link + ending
-    return Output(names.stem + ending, link if link != names.stem + ending else "")
+def _output(names: Names, ending: str, link: str = "") -> Output:
+    name, link = names.stem + ending, names.link + (link or ending)
+    return Output(name, link if link != name else "")
 
 
 def write_documents(folder: str, documents: dict[str, bytes]) -> None:
@@ -61,21 +69,26 @@ def _write(path: str, data: bytes) -> None:
     try:
         with open(path, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), _FILE_MODE)
     except OSError as error:
         raise ToolError(f"cannot write {path}: {error.strerror}") from error
 
 
-def write_archives(
-    stage: str, names: Names, docker_manifest: bytes, method: Method, *, jobs: int, epoch: int
-) -> dict[str, ArchiveFacts]:
-    """Write both archives of the staged layout `stage`/layout into `stage`; their facts by name."""
-    files: dict[str, Content] = {"manifest.json": Literal(docker_manifest)}
+def staged_layout(stage: str) -> dict[str, Content]:
+    """The files of the staged layout, by their path in it."""
+    files: dict[str, Content] = {}
     layout = os.path.join(stage, "layout")
     for folder, _, found in os.walk(layout):
         for name in found:
             path = os.path.join(folder, name)
             files[os.path.relpath(path, layout)] = Region(os.fsencode(path), 0, os.path.getsize(path))
+    return files
+
+
+def write_archives(
+    stage: str, names: Names, files: Mapping[str, Content], method: Method, *, jobs: int, epoch: int
+) -> dict[str, ArchiveFacts]:
+    """Write both archives into `stage`; their facts by name. `files` are those of the layout, and manifest.json."""
     tops = ("", layout_output(names).name)
     return {
         output.name: write_archive(os.path.join(stage, output.name), files, top, method, jobs=jobs, epoch=epoch)
@@ -86,25 +99,39 @@ def write_archives(
 def publish(stage: str, deploy_dir: str, names: Names, archives: dict[str, ArchiveFacts], report: bytes) -> None:
     """Rename everything staged into place and remove what earlier builds of this image left and this one lacks.
 
-    A layout's blobs come first and its index.json last, so that at any moment it is the old image or the new one.
+    A layout's blobs come first and its index.json last, so that at any moment it is the old image or the new one. Where
+    none is staged the one that is there stays as it is.
 
     Raises:
         ToolError: something that is no image layout is in the way, or the folder can not be written to.
     """
     report_name = report_output(names).name
+    former = _former_archives(deploy_dir, names)
     _write(os.path.join(stage, report_name), report)
     try:
         for name in [*archives, report_name]:
             os.replace(os.path.join(stage, name), os.path.join(deploy_dir, name))
-        _publish_layout(os.path.join(stage, "layout"), os.path.join(deploy_dir, layout_output(names).name))
+        if os.path.isdir(os.path.join(stage, "layout")):
+            _publish_layout(os.path.join(stage, "layout"), os.path.join(deploy_dir, layout_output(names).name))
         kept = [layout_output(names), report_output(names)]
         kept += [output for output in _every_archive(names) if output.name in archives]
         for output in kept:
             if output.link:
                 _link(stage, deploy_dir, output)
-        _remove_stale(deploy_dir, names, kept)
+        _remove_stale(deploy_dir, names, kept, former)
     except OSError as error:
         raise ToolError(f"cannot write {error.filename2 or error.filename}: {error.strerror}") from error
+
+
+def share(folder: str, names: Iterable[str]) -> None:
+    """Make files of a layout readable by all, as outputs are; other tools make them the caller's alone."""
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            if os.stat(path).st_mode & 0o777 != _FILE_MODE:
+                os.chmod(path, _FILE_MODE)
+        except OSError as error:
+            raise ToolError(f"cannot make {path} readable by all: {error.strerror}") from error
 
 
 def check_place(deploy_dir: str, names: Names) -> None:
@@ -155,17 +182,39 @@ def _publish_layout(staged: str, final: str) -> None:
 
 
 def _every_archive(names: Names) -> list[Output]:
-    return [output for algorithm in _ENDINGS for output in archive_outputs(names, algorithm)]
+    """The archives of an image in every compression, under the names of both tools that are known by theirs."""
+    both = dict.fromkeys((names, names._replace(archives=ARCHIVES)))
+    return [output for own in both for algorithm in _ENDINGS for output in archive_outputs(own, algorithm)]
 
 
 def _every_output(names: Names) -> list[Output]:
     return [layout_output(names), report_output(names), *_every_archive(names)]
 
 
-def _remove_stale(deploy_dir: str, names: Names, kept: list[Output]) -> None:
+def _former_archives(deploy_dir: str, names: Names) -> list[str]:
+    """The archives that an earlier build left, as its report has them: a tag or an architecture is in some names."""
+    path = os.path.join(deploy_dir, report_output(names).name)
+    own = re.compile(re.escape(layout_output(names).name) + r"([-.][^/]*)?\.tar(\.gz|\.zst)?")
+    with contextlib.suppress(OSError, InputError):
+        if os.path.getsize(path) <= _LARGEST_REPORT:
+            with open(path, "rb") as file:
+                outputs = as_object(parse_json(file.read(), path).get("outputs"), path)
+            return [name for name in as_object(outputs.get("archives"), path) if own.fullmatch(name)]
+    return []
+
+
+def _link_ending(archive: str) -> str:
+    """How the name of a link to an archive ends."""
+    folder, ending = re.findall(r"(-dir)?(\.tar(?:\.gz|\.zst)?)$", archive)[0]
+    return f"-oci{folder}{ending}"
+
+
+def _remove_stale(deploy_dir: str, names: Names, kept: list[Output], former: list[str]) -> None:
     """Remove archives this build did not make, and links to its outputs under tags they no longer have."""
     links = {output.link for output in kept}
-    ours = {output.name: output.name[len(names.stem) :] for output in _every_output(names)}
+    archives = {*former, *(output.name for output in _every_archive(names))}
+    ours = {output.name: output.name[len(names.stem) :] for output in (layout_output(names), report_output(names))}
+    ours.update((archive, _link_ending(archive)) for archive in archives)
     prefix = f"{names.base}-"
     with os.scandir(deploy_dir) as found:
         stale = [
@@ -178,10 +227,9 @@ def _remove_stale(deploy_dir: str, names: Names, kept: list[Output]) -> None:
         ]
     for path in stale:
         os.unlink(path)
-    for output in _every_archive(names):
-        if output not in kept:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(deploy_dir, output.name))
+    for archive in archives.difference(output.name for output in kept):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(deploy_dir, archive))
 
 
 def _link(stage: str, deploy_dir: str, output: Output) -> None:

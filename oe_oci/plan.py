@@ -10,7 +10,16 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from .accounts import Owners, add_accounts
-from .config import Config, DatabaseLayer, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
+from .config import (
+    Config,
+    DatabaseLayer,
+    HostLayer,
+    LayerSpec,
+    PackagesLayer,
+    PathsLayer,
+    RootfsLayer,
+    rootfs_variable,
+)
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
 from .populate import (
@@ -57,8 +66,10 @@ class Inputs(NamedTuple):
     digests: Digests
 
 
-def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
+def plan_layers(config: Config, inputs: Inputs, *, finished: bool = True) -> Iterator[PlannedLayer]:
     """Plan layer after layer; each is to be written before the next is asked for, as the tree grows with it.
+
+    Unless `finished`, the last layer goes without what is for it alone: rules, and accounts that no other one has.
 
     Raises:
         ConfigError: a layer can not be made as it is configured.
@@ -79,9 +90,10 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
     for number, spec in enumerate(config.layers):
         last = number == len(config.layers) - 1
         wanted, asked, packages = _want(spec, config, inputs, stack)
-        asked = None if last else asked or Owners()
-        wanted = add_accounts(config.accounts, wanted, tree, same, asked=asked, epoch=config.epoch or 0)
-        if last and config.path_rules:
+        if finished or not last:
+            asked = None if last else asked or Owners()
+            wanted = add_accounts(config.accounts, wanted, tree, same, asked=asked, epoch=config.epoch or 0)
+        if finished and last and config.path_rules:
             wanted = apply_rules(config.path_rules, wanted, tree)
         delta = diff(tree, wanted.entries, wanted.removed, same)
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
@@ -129,6 +141,7 @@ def check_apart(config: Config) -> None:
     places = [
         ("OCI_LAYERS", copy.source) for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies
     ]
+    places += ((rootfs_variable(number), folder) for number, folder in enumerate(config.laid_out, 1))
     for spec in config.layers:
         if config.rootfs is not None and isinstance(spec, (PathsLayer, RootfsLayer)):
             paths = spec.paths if isinstance(spec, PathsLayer) else ("/",)

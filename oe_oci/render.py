@@ -33,7 +33,7 @@ def build_text(report: BuildReport, deploy_dir: str) -> str:
     head = ("LAYER", "TYPE", ">CHANGED", ">REMOVED", ">SIZE", ">BLOB", "DIGEST")
     lines = [f"{report.names.full} ({report.platform}) {report.manifest.digest}"]
     if report.base is not None:
-        lines.append(f"on {report.base_layers} layers of the base image {report.base}")
+        lines.append(f"on {len(report.base_diff_ids)} layers of the base image {report.base}")
     lines += ["", table(head, rows), "", *_cache_text(report.layers)]
     lines += _manager_text(report.package_manager)
     silent = [one.name for layer in report.layers if layer.packages for one in layer.packages.new if one.scripts]

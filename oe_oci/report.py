@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class BuildReport(NamedTuple):
     created: str
     compressor: dict[str, Any]
     base: Digest | None
-    base_layers: int
+    base_diff_ids: tuple[Digest, ...]
     layers: tuple[LayerReport, ...]
     layout: str
     archives: dict[str, ArchiveFacts]
@@ -97,8 +98,14 @@ class BuildReport(NamedTuple):
         if self.package_manager:
             value["packageManager"] = self.package_manager
         if self.base is not None:
-            value["base"] = {"digest": str(self.base), "layers": self.base_layers}
+            diff_ids = list(map(str, self.base_diff_ids))
+            value["base"] = {"digest": str(self.base), "layers": len(diff_ids), "diffIds": diff_ids}
         return {**value, "notes": list(self.notes)} if self.notes else value
+
+
+def report_bytes(value: dict[str, Any]) -> bytes:
+    """A report as the file that is one of the outputs."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def package_manager(layers: Iterable[LayerPackages | None]) -> dict[str, str]:

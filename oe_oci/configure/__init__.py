@@ -17,7 +17,8 @@ from .accounts import read_accounts
 from .baseref import read_base
 from .feeds import add_database_layer, read_packages
 from .grammar import parse_layers
-from .names import read_names
+from .laidout import read_laid_out
+from .names import SLOCI, read_backend, read_names
 from .ownership import read_host_owner, read_path_rules
 from .platforms import read_platform, target_of
 from .runtime import read_annotations, read_run_config
@@ -102,10 +103,11 @@ def _read(settings: Settings, places: _Places) -> Config:
     base = read_base(settings, platform, images)
     layers = _read_layers(settings, has_rootfs=rootfs is not None)
     _check_backend(settings, layers)
-    packages = read_packages(settings, layers, platform, places.feeds)
+    laid_out = read_laid_out(settings, layers)
+    packages = read_packages(settings, layers, platform, places.feeds, installs=not laid_out)
     auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
     return Config(
-        names=read_names(settings),
+        names=read_names(settings, platform),
         platform=platform,
         layers=add_database_layer(settings, layers, packages),
         base=base,
@@ -127,6 +129,7 @@ def _read(settings: Settings, places: _Places) -> Config:
         deploy_dir=deploy_dir,
         cache_dir=_read_cache_dir(settings, places.cache_dir),
         work_dir=settings.path_of("OCI_WORK_DIR") if settings.text("OCI_WORK_DIR") else None,
+        laid_out=laid_out,
         notes=tuple(settings.notes),
     )
 
@@ -198,12 +201,12 @@ def _read_several(settings: Settings, written: str, *, has_rootfs: bool) -> tupl
 
 def _check_backend(settings: Settings, layers: tuple[LayerSpec, ...]) -> None:
     name = "OCI_IMAGE_BACKEND"
-    if settings.choice(name, ("umoci", "sloci-image")) == "umoci":
+    if read_backend(settings) != SLOCI:
         return
     several = not all(isinstance(layer, RootfsLayer) for layer in layers)
     for present, variable in ((several, "OCI_LAYERS"), (bool(settings.text("OCI_BASE_IMAGE")), "OCI_BASE_IMAGE")):
         if present:
-            settings.fault(name, f"'sloci-image' excludes {variable}", f"remove {name} or {variable}")
+            settings.fault(name, f"'{SLOCI}' excludes {variable}", f"remove {name} or {variable}")
 
 
 def _read_auto_labels(settings: Settings) -> AutoLabels:

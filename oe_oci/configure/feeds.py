@@ -23,15 +23,16 @@ _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def read_packages(
-    settings: Settings, layers: tuple[LayerSpec, ...], platform: Platform, feeds: tuple[str, ...]
+    settings: Settings, layers: tuple[LayerSpec, ...], platform: Platform, feeds: tuple[str, ...], *, installs: bool
 ) -> PackageSettings:
     """The settings of packages; `feeds` are those of the command line, which win over the variables.
 
-    Feeds and their format matter only where a layer is made of packages: BitBake sets them in every recipe.
+    Feeds and their format matter only where a layer is made of packages: BitBake sets them in every recipe. Unless the
+    build `installs` packages itself there may be no feed.
     """
     takers = [layer.name for layer in layers if isinstance(layer, PackagesLayer)]
     kind = settings.parsed("IMAGE_PKGTYPE", lambda text: one_of(text, tuple(sorted(_FOLDERS))), None)
-    if takers and not feeds:
+    if takers and installs and not feeds:
         folders = _read_folders(settings, kind)
         _check_folders(settings, folders, kind, takers)
         feeds = tuple(folders.values())

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..config import Names
+from ..config import ARCHIVES, Names
 from .settings import quoted, wrong
 
 if TYPE_CHECKING:
+    from ..oci.spec import Platform
     from .settings import Settings
+
+SLOCI = "sloci-image"
 
 _PART = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
@@ -24,12 +27,25 @@ _TAG_HINT = "a tag has at most 128 letters, digits, '_', '.' and '-', and starts
 _PART_HINT = "a part has lower-case letters and digits, and between them '.', '_', '__' or '-'"
 
 
-def read_names(settings: Settings) -> Names:
+def read_names(settings: Settings, platform: Platform) -> Names:
     """The names of the image and its outputs."""
     tag, full = _read_full_name(settings)
     basename = _file_name(settings, "IMAGE_BASENAME")
     stem = settings.parsed("IMAGE_NAME", _plain, basename) + settings.parsed("IMAGE_NAME_SUFFIX", _plain, "")
-    return Names(stem, f"{basename}-{in_file_name(tag)}", tag, full)
+    archives = _sloci_archives(settings, tag, platform) if read_backend(settings) == SLOCI else ARCHIVES
+    return Names(stem, f"{basename}-{in_file_name(tag)}", tag, full, archives)
+
+
+def read_backend(settings: Settings) -> str:
+    """The tool by whose names archives go."""
+    return settings.choice("OCI_IMAGE_BACKEND", ("umoci", SLOCI))
+
+
+def _sloci_archives(settings: Settings, tag: str, platform: Platform) -> tuple[str, str]:
+    """How sloci-image ends the name of an archive: with the architecture in the word that it is given."""
+    words = (in_file_name(tag), settings.text("OCI_IMAGE_ARCH") or platform.architecture, platform.variant, platform.os)
+    name = "-".join(word for word in words if word)
+    return f"-oci-{name}.oci-image.tar", f"-oci-{name}.oci-dir.tar"
 
 
 def in_file_name(tag: str) -> str:

@@ -13,7 +13,7 @@ import shlex
 from typing import TYPE_CHECKING, Callable, Protocol, TypeVar
 
 from ..errors import ConfigError, Fault, nearest
-from .variables import ORDER, VARIABLES
+from .variables import ORDER, VARIABLES, known_as, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ _SHOWN = 120
 # Names of the class this one replaces, which recipes and its own code set or read, and what to do instead.
 _FORMER = (
     (r"OCI_PM_DEPENDS|OCI_IMAGE_BACKEND_INC", "remove it: no backend and no package manager is named here"),
-    (r"OCI_LAYER_(\d+_(ROOTFS|NAME)|COUNT)", "remove it: no layer has a root file system of its own"),
+    (r"OCI_LAYER_(\d+_NAME|COUNT)", "remove it: the names and the number of layers are those of OCI_LAYERS"),
     (r"OCI_REUSE_IMAGE", "remove it: every build writes a new image; OCI_BASE_IMAGE names one to build on"),
     (r"OCI_(MULTIARCH_.*|ARCH_TO_PLATFORM)", "remove it: one configuration makes the image of one platform"),
 )
@@ -77,7 +77,7 @@ class Settings:
 
     def literal(self, name: str) -> str:
         """The value without the space around it, or the default of the table; `${…}` that nothing sets is left."""
-        text, default = None, VARIABLES[name].default or ""
+        text, default = None, VARIABLES[known_as(name)].default or ""
         try:
             text = self._source.get(name)
         except ConfigError as error:
@@ -154,7 +154,7 @@ class Settings:
 
     def is_written(self, name: str) -> bool:
         """Whether the configuration itself gives the value, and not a default; one appended to counts as given."""
-        default = VARIABLES[name].default or ""
+        default = VARIABLES[known_as(name)].default or ""
         changed = not _REFERENCE.search(default) and self.literal(name) != default
         return changed or self._source.location(name) is not None
 
@@ -165,6 +165,10 @@ class Settings:
     def is_unreadable(self, name: str) -> bool:
         """Whether a fault stands for the whole value, so that what follows from its absence is no fault."""
         return name in self._unreadable
+
+    def is_faulty(self, name: str) -> bool:
+        """Whether there is a fault of the variable, so that some of what it says may be missing."""
+        return any(found == name for found, _ in self._faults)
 
     def folder_of(self, name: str) -> str:
         """The folder from which relative paths in a value are meant: that of the file that sets it."""
@@ -192,9 +196,13 @@ class Settings:
         if name not in self._unreadable:
             self._add(name, message, hint)
 
+    def numbers(self) -> set[int]:
+        """The numbers of the layers of packages that a variable is set for."""
+        return set(map(number_of, self._source.names())) - {0}
+
     def check_names(self) -> None:
         """Refuses `OCI_` names that are in no table and that no other variable uses."""
-        unknown = {name for name in self._source.names() if name.startswith("OCI_")} - VARIABLES.keys()
+        unknown = {name for name in self._source.names() if name.startswith("OCI_") and known_as(name) not in VARIABLES}
         for name in sorted(unknown - self._source.referenced()):
             self._add(name, "unknown variable", hint_for(name))
 
@@ -203,7 +211,7 @@ class Settings:
 
         def place(found: tuple[str, Fault]) -> tuple[int, str, int, int]:
             location = self._source.location(found[0])
-            order = ORDER.get(found[0], len(ORDER))
+            order = ORDER.get(known_as(found[0]), len(ORDER))
             if location is None:
                 return 2, "", 0, order
             return (0 if location.line else 1), location.file, location.line, order

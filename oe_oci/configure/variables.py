@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -30,6 +31,8 @@ GROUPS = {
     "outputs": "Outputs",
     "build": "The build",
 }
+
+LAID_OUT = "OCI_LAYER_<n>_ROOTFS"  # of a variable for each layer of packages
 
 _WORDS = "Shell words; `none` clears what the base image has; empty inherits it."
 _SWITCH = "`1`, `yes`, `true` or `on`; `0`, `no`, `false`, `off` or empty."
@@ -172,6 +175,16 @@ TABLE = (
         "",
         "The layers, lowest first. See [The layers' grammar](#the-layers-grammar).",
         "Words `name:type:content`; types `packages`, `directories`, `files`, `host`.",
+    ),
+    Variable(
+        LAID_OUT,
+        "layers",
+        None,
+        "The folder in which the n-th layer of type `packages`, counted from 1, is laid out. Its packages are then not"
+        " installed: the layer is what the folder holds, and no feed is needed. All layers of packages are laid out, or"
+        " none. See [Layers laid out in folders](layers.md#layers-laid-out-in-folders).",
+        "A path; a relative one is meant from `TOPDIR`.",
+        "packages are installed",
     ),
     Variable("OCI_LAYER_KEEP_EMPTY", "layers", "0", "Keeps a layer that holds nothing, instead of a note.", _SWITCH),
     Variable(
@@ -420,8 +433,9 @@ TABLE = (
         "OCI_IMAGE_BACKEND",
         "build",
         "umoci",
-        "Which tool the older class was to use. No effect here, but `sloci-image` still excludes several layers and a"
-        " base image.",
+        "Which tool the older class was to use. None is needed here; with `sloci-image` archives are"
+        " [named as that tool names them](outputs.md#names-of-sloci-image), and several layers or a base image are an"
+        " error.",
         "`umoci` or `sloci-image`.",
     ),
     Variable(
@@ -476,3 +490,14 @@ TABLE = (
 
 VARIABLES = {variable.name: variable for variable in TABLE}
 ORDER = {variable.name: place for place, variable in enumerate(TABLE)}
+
+
+def known_as(name: str) -> str:
+    """The name under which the table has a variable, if it has it: those with a number stand there with `<n>`."""
+    return LAID_OUT if number_of(name) else name
+
+
+def number_of(name: str) -> int:
+    """The number of the layer of packages that a variable says something of, from 1 on; 0 for other variables."""
+    match = re.fullmatch(LAID_OUT.replace("<n>", "([1-9][0-9]{0,5})"), name, re.ASCII)
+    return int(match[1]) if match else 0

@@ -15,7 +15,7 @@ from ..labels import Automatic, inherited
 from .spec import CONFIG, FULL_NAME, INDEX, LAYER_TYPES, MANIFEST, REF_NAME, Descriptor, Digest, Platform, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..config import Config, Names, RunConfig
     from .layout import Image
@@ -43,6 +43,14 @@ class NewImage(NamedTuple):
     manifest: bytes
     descriptor: Descriptor
     layers: tuple[Descriptor, ...]
+
+
+class Loadable(NamedTuple):
+    """An image in an archive, by its config and its layers from the base up, and the full names it is to have."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    names: tuple[str, ...]
 
 
 def make_image(base: Image | None, added: Sequence[Added], wanted: Config, automatic: Automatic) -> NewImage:
@@ -92,18 +100,17 @@ def make_index(image: NewImage, names: Names, platform: Platform) -> bytes:
     return to_bytes({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry.to_json()]})
 
 
-def make_docker_manifest(image: NewImage, names: Names) -> bytes:
-    """The manifest.json by which `docker load` and podman find an archive's image and its name."""
+def make_docker_manifest(images: Iterable[Loadable]) -> bytes:
+    """The manifest.json by which `docker load` and podman find an archive's images and their names."""
 
     def path(descriptor: Descriptor) -> str:
         return f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
 
-    entry = {
-        "Config": path(image.config_descriptor),
-        "RepoTags": [names.full],
-        "Layers": [path(layer) for layer in image.layers],
-    }
-    return b"[" + to_bytes(entry) + b"]"
+    entries = (
+        {"Config": path(image.config), "RepoTags": list(image.names), "Layers": [path(layer) for layer in image.layers]}
+        for image in images
+    )
+    return b"[" + b",".join(map(to_bytes, entries)) + b"]"
 
 
 def _describe(media_type: str, data: bytes) -> Descriptor:

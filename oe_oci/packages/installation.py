@@ -75,6 +75,19 @@ class LayerPackages(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         return {"packages": [package.to_json() for package in self.new], "below": list(self.below)}
 
+    def to_record(self) -> dict[str, Any]:
+        """All of it as JSON, for `from_record`."""
+        return {"new": self.new, "below": self.below, "tool": dict(self.tool)}
+
+    @classmethod
+    def from_record(cls, value: Mapping[str, Any]) -> LayerPackages:
+        """What `to_record` made JSON of."""
+        new = tuple(
+            InstalledPackage._make(tuple(fact) if isinstance(fact, list) else fact for fact in one)
+            for one in value["new"]
+        )
+        return cls(new, tuple(value["below"]), value["tool"])
+
 
 class Installation(NamedTuple):
     """What a layer of packages wants; `asked` are the owners that packages call by name."""

@@ -70,6 +70,20 @@ class TestNames:
     def test_tag(self, tag: str, link: str, full: str) -> None:
         assert made(OCI_IMAGE_TAG=tag).names == Names("app", link, tag, full)
 
+    @pytest.mark.parametrize(
+        ("written", "words"),
+        [
+            ({}, "latest-amd64-linux"),
+            ({"OCI_IMAGE_TAG": "team/shop:2", "TARGET_ARCH": "aarch64"}, "team_shop_2-arm64-linux"),
+            # The word that sloci-image was given is in the name, whatever the image has.
+            ({"OCI_IMAGE_ARCH": "aarch64"}, "latest-aarch64-linux"),
+            ({"OCI_IMAGE_ARCH": "arm", "OCI_IMAGE_SUBARCH": "v7"}, "latest-arm-v7-linux"),
+        ],
+    )
+    def test_archives_of_sloci_image(self, written: dict[str, str], words: str) -> None:
+        names = made(OCI_IMAGE_BACKEND="sloci-image", **written).names
+        assert names.archives == (f"-oci-{words}.oci-image.tar", f"-oci-{words}.oci-dir.tar")
+
     def test_a_written_name(self) -> None:
         assert made(OCI_IMAGE_NAME="example.com:5000/a/b__c").names.full == "example.com:5000/a/b__c:latest"
 

@@ -23,8 +23,8 @@ PACKAGE = ROOT / "oe_oci"
 # From the bottom up: a module imports from its own group and from those below. No two import each other.
 GROUPS = {
     "foundations": "(top) errors progress tables architectures stream notes content kept digests tree removal run",
-    "trees from bytes": "decompress untar members changeset scan confined",
-    "stored images": "oci oci.spec oci.layout oci.rehash oci.verify stored",
+    "trees from bytes": "decompress untar members changeset scan confined inodes",
+    "stored images": "oci oci.spec oci.layout oci.reach oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
     "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
     "packages.rpm.header packages.rpm.sums packages.rpm.capabilities packages.rpm.cpio packages.rpm.files "
@@ -35,19 +35,19 @@ GROUPS = {
     "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts packages.database "
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
-    "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
-    "packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall packages.native "
-    "packages.native.volatile packages.native.manager packages.native.root packages.native.links "
+    "packages.installation packages.laidout packages.place packages.owners packages.foreign packages.installer "
+    "packages.rpm.facts packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall "
+    "packages.native packages.native.volatile packages.native.manager packages.native.root packages.native.links "
     "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
     "packages.native.dnfplugin packages.native.rpmcatalog packages.native.repository packages.native.dnf "
     "packages.native.installer packages.native.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image outputs report",
-    "drivers": "build preview",
+    "drivers": "build folders refresh preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
-    "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "
-    "configure.accounts",
+    "configure.platforms configure.grammar configure.laidout configure.baseref configure.ownership configure.runtime "
+    "configure.feeds configure.accounts",
     "BitBake's syntax to variables": "bbconf bbconf.names bbconf.syntax bbconf.expand bbconf.variables bbconf.written",
     "what people read": "render inspection imagediff unpack lint",
     "command line": "commands cachecommands cli __main__",

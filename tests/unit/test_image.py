@@ -12,7 +12,7 @@ from support.configs import config
 from oe_oci.config import Names, RunConfig
 from oe_oci.errors import InputError
 from oe_oci.labels import Automatic
-from oe_oci.oci.image import DEFAULT_PATH, Added, make_docker_manifest, make_image, make_index
+from oe_oci.oci.image import DEFAULT_PATH, Added, Loadable, make_docker_manifest, make_image, make_index
 from oe_oci.oci.layout import Image
 from oe_oci.oci.spec import CONFIG, LAYER, MANIFEST, Descriptor, Digest, Platform
 
@@ -81,7 +81,7 @@ def test_names_are_where_runtimes_look():
         "org.opencontainers.image.ref.name": "1.0",
         "io.containerd.image.name": "registry.example/app:1.0",
     }
-    (docker,) = json.loads(make_docker_manifest(image, names))
+    (docker,) = json.loads(make_docker_manifest([Loadable(image.config_descriptor, image.layers, (names.full,))]))
     assert docker["RepoTags"] == ["registry.example/app:1.0"]
     assert docker["Layers"] == [f"blobs/sha256/{digest('a').hex}"]
 

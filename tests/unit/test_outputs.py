@@ -91,6 +91,59 @@ def test_links_of_a_tag_the_image_no_longer_has_are_removed(tmp_path):
     ]
 
 
+def sloci(tag: str = "latest", arch: str = "arm64") -> Names:
+    words = f"{tag}-{arch}-linux"
+    archives = (f"-oci-{words}.oci-image.tar", f"-oci-{words}.oci-dir.tar")
+    return Names("app", f"app-{tag}", tag, f"localhost/app:{tag}", archives)
+
+
+def test_archives_of_sloci_image_have_its_names_and_the_usual_links(tmp_path):
+    report = run(tmp_path, names=sloci()).to_json()
+    links = {name: os.readlink(tmp_path / "deploy" / name) for name in listed(tmp_path) if "latest-oci" in name}
+    assert links == {
+        "app-latest-oci": "app-oci",
+        "app-latest-oci-dir.tar": "app-oci-latest-arm64-linux.oci-dir.tar",
+        "app-latest-oci.json": "app-oci.json",
+        "app-latest-oci.tar": "app-oci-latest-arm64-linux.oci-image.tar",
+    }
+    assert sorted(report["outputs"]["archives"]) == [links["app-latest-oci-dir.tar"], links["app-latest-oci.tar"]]
+    assert listed(tmp_path) == sorted([*links, *links.values()])
+    with tarfile.open(tmp_path / "deploy" / links["app-latest-oci-dir.tar"]) as archive:
+        assert {name.partition("/")[0] for name in archive.getnames()} == {"app-oci"}
+
+
+def test_nothing_stays_under_names_that_outputs_no_longer_have(tmp_path):
+    other = tmp_path / "deploy" / "app-oci-x-oci-latest-arm64-linux.oci-image.tar"
+    for names in (sloci("1.0", "aarch64"), sloci(), sloci("2.0"), Names("app", "app-latest", "latest", "a/b:c")):
+        run(tmp_path, names=names)
+        other.touch()  # of another image, though it begins like ours
+        expected = 8 + 1
+        assert len(listed(tmp_path)) == expected
+        assert all((tmp_path / "deploy" / name).exists() for name in listed(tmp_path))
+    other.unlink()
+    assert listed(tmp_path) == ALL
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"outputs": 1}', '{"outputs": {"archives": ["../source"]}}'])
+def test_a_damaged_report_of_an_earlier_build_is_no_matter(tmp_path, text):
+    run(tmp_path)
+    (tmp_path / "deploy" / "app-oci.json").write_text(text)
+    run(tmp_path)
+    assert listed(tmp_path) == ALL
+
+
+def test_a_report_names_nothing_but_its_own_archives(tmp_path):
+    run(tmp_path)
+    names = ["../source", "other-oci.tar", "app-ocix.tar", "app-oci/../../source.tar", "app-oci.json"]
+    value = {"outputs": {"archives": {name: {} for name in names}}}
+    (tmp_path / "deploy" / "app-oci.json").write_text(json.dumps(value))
+    for name in ("other-oci.tar", "app-ocix.tar"):
+        (tmp_path / "deploy" / name).touch()
+    run(tmp_path)
+    assert (tmp_path / "source").exists()
+    assert listed(tmp_path) == sorted([*ALL, "other-oci.tar", "app-ocix.tar"])
+
+
 def test_a_pinned_compressor_makes_the_archives_too(tmp_path):
     report = run(tmp_path, archive_compression="gz", compression=Compression("gzip", 6, "zlib"))
     assert report.to_json()["outputs"]["compressor"]["name"] == "zlib"

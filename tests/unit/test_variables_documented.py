@@ -11,7 +11,7 @@ import pytest
 from oe_oci.configure.variables import GROUPS, TABLE, VARIABLES, Variable
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "variables.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^### `([A-Z_]+)`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^### `([A-Z_]+(?:<n>[A-Z_]+)?)`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
 
 
 def _default(variable: Variable) -> str:

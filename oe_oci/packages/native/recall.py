@@ -26,7 +26,7 @@ from ...populate import Wanted
 from ...stream import FileStream
 from ...tree import FILE, order
 from ...untar import Archive, Member
-from ..installation import Installation, InstalledPackage, LayerPackages
+from ..installation import Installation, LayerPackages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -109,13 +109,8 @@ class Recall:
         withheld = self._entries(value["withheld"], value["texts"], lower, layer)
         if wanted is None or withheld is None:
             return None
-        new = tuple(
-            InstalledPackage._make(tuple(fact) if isinstance(fact, list) else fact for fact in one)
-            for one in value["new"]
-        )
-        packages = LayerPackages(new, tuple(value["below"]), value["tool"])
         asked = AskedFor(set(value["users"]), set(value["groups"]))
-        installation = Installation(Wanted(wanted, tuple(value["removed"])), asked, packages)
+        installation = Installation(Wanted(wanted, tuple(value["removed"])), asked, LayerPackages.from_record(value))
         return Recalled(installation, withheld, frozenset(value["lost"]))
 
     def note(self, key: str, lower: Tree, found: Recalled, is_text: Callable[[str], bool]) -> None:
@@ -144,9 +139,7 @@ class Recall:
             "lost": sorted(found.lost),
             "users": sorted(asked.users),
             "groups": sorted(asked.groups),
-            "new": packages.new,
-            "below": packages.below,
-            "tool": dict(packages.tool),
+            **packages.to_record(),
         }
         contents = ((path, entry.content) for path, entry in _first_names(wanted.entries).items() if path not in texts)
         digests = ((path, self._memory.digests(content)) for path, content in contents if content is not None)

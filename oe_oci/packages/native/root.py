@@ -9,7 +9,6 @@ place. Under fakeroot or pseudo all facts are those they tell. Must not know pac
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -18,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...content import Region, pieces, unreadable
-from ...errors import InputError, ToolError
+from ...errors import ToolError
+from ...inodes import Inodes
 from ...removal import mounts, remove_folder
 from ...scan import Directory
-from ...tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, decode, encode, join, order, parent, shown
+from ...tree import DIRECTORY, FILE, decode, encode, join, order, parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 BUILTIN = 'set OCI_PACKAGE_MANAGER = "builtin", which needs no rights'
 DENIED = f"a user namespace has no devices, and only the owners that are mapped; {BUILTIN}"
 
-_DEVICES = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_INHERITED = ("system.posix_acl_default", "system.posix_acl_access")
 # Facts that no clock and no owner under fakeroot leave as they were when a file changes.
 _Facts = tuple[object, ...]
 
@@ -63,6 +60,7 @@ class WorkRoot:
         self._folder = folder
         self._kept = encode(os.path.join(folder, "kept"))
         self._root = encode(self.path)
+        self._disk = Inodes(self.path, "for a package manager", DENIED)
         self._epoch = epoch
         self._jobs = jobs
         self._known: dict[str, _Known] = {}
@@ -78,10 +76,7 @@ class WorkRoot:
                 os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as error:
             raise ToolError(f"cannot make the folder {self._folder}: {error.strerror}") from error
-        for name in _INHERITED:
-            # What the folder around gives to all that is made in it is no part of the image.
-            with contextlib.suppress(OSError):
-                os.removexattr(self._root, name)
+        self._disk.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,16 +110,11 @@ class WorkRoot:
         touched = {parent(path) for path in (*gone, *rebuilt) if path}
         for path in sorted(gone | (rebuilt & self._known.keys()), key=order, reverse=True):
             self._remove(path)
-        self._make(entries, rebuilt, saved)
-        for path in stale:
-            if entries[path].kind != DIRECTORY:
-                self._dress(path, entries[path])
-        directories = {path for path in stale | touched if path in entries and entries[path].kind == DIRECTORY}
-        for path in sorted(directories, key=order, reverse=True):
-            self._dress(path, entries[path])
-        for path in stale | touched:
-            if path in entries:
-                self._known[path] = _Known(entries[path], self._facts(self._name(path)))
+        self._disk.make(entries, rebuilt, lambda entry: _read_from(entry, saved))
+        changed = [path for path in stale | touched if path in entries]
+        self._disk.dress(entries, changed)
+        for path in changed:
+            self._known[path] = _Known(entries[path], self._facts(self._disk.name(path)))
         for place in saved.values():
             os.unlink(place)
 
@@ -150,7 +140,7 @@ class WorkRoot:
             content = entries[path].content
             if isinstance(content, Region) and content.path not in saved and self._is_own(content.path):
                 place = os.path.join(self._kept, b"%d" % len(saved))
-                with self._placing(path):
+                with self._disk.placing(path):
                     os.link(content.path, place)
                 saved[content.path] = place
         return saved
@@ -160,55 +150,12 @@ class WorkRoot:
 
     def _remove(self, path: str) -> None:
         known = self._known.pop(path)
-        with self._placing(path):
+        with self._disk.placing(path):
             if known.entry.kind == DIRECTORY:
                 if path:
-                    os.rmdir(self._name(path))
+                    os.rmdir(self._disk.name(path))
             else:
-                os.unlink(self._name(path))
-
-    def _make(self, entries: Mapping[str, Entry], paths: Iterable[str], saved: Mapping[bytes, bytes]) -> None:
-        first: dict[object, str] = {}
-        for path in sorted(paths, key=order):
-            entry, name = entries[path], self._name(path)
-            with self._placing(path):
-                if entry.inode is not None and entry.inode in first:
-                    os.link(self._name(first[entry.inode]), name, follow_symlinks=False)
-                    continue
-                first[entry.inode] = path
-                if entry.kind == DIRECTORY:
-                    if path:
-                        os.mkdir(name, 0o700)
-                elif entry.kind == FILE:
-                    _write(name, _read_from(entry, saved))
-                elif entry.kind == SYMLINK:
-                    os.symlink(encode(entry.target), name)
-                elif entry.kind == FIFO:
-                    os.mkfifo(name, 0o600)
-                else:
-                    os.mknod(name, _DEVICES[entry.kind] | 0o600, os.makedev(*entry.device))
-
-    def _dress(self, path: str, entry: Entry) -> None:
-        """Set owner, mode, attributes and time, in this order: the kernel drops bits and capabilities on chown."""
-        name = self._name(path)
-        with self._placing(path):
-            os.chown(name, entry.uid, entry.gid, follow_symlinks=False)
-            if entry.kind != SYMLINK:
-                os.chmod(name, entry.mode)
-            self._set_attributes(name, entry)
-            os.utime(name, ns=(entry.mtime * 10**9,) * 2, follow_symlinks=False)
-
-    def _set_attributes(self, name: bytes, entry: Entry) -> None:
-        wanted = dict(entry.xattrs)
-        there: list[str] = []
-        with contextlib.suppress(OSError):
-            there = os.listxattr(name, follow_symlinks=False)
-        for key in there:
-            if decode(os.fsencode(key)) not in wanted:
-                with contextlib.suppress(OSError):
-                    os.removexattr(name, key, follow_symlinks=False)
-        for key, value in wanted.items():
-            os.setxattr(name, encode(key), value, follow_symlinks=False)
+                os.unlink(self._disk.name(path))
 
     # ---- from the disk to entries
 
@@ -235,11 +182,11 @@ class WorkRoot:
         found: dict[str, _Known] = {}
         for path, facts in self._walk():
             known = self._known.get(path)
-            key = self._key(self._name(path), facts)
+            key = self._key(self._disk.name(path), facts)
             if known is not None and known.facts == key:
                 found[path] = known
                 continue
-            entry = directory.entry_of(self._name(path), facts)
+            entry = directory.entry_of(self._disk.name(path), facts)
             if entry is None:
                 self.forget(path)  # a socket means nothing without the process that made it
             else:
@@ -258,8 +205,8 @@ class WorkRoot:
         lost = [name for name in self._known if name == path or name.startswith(f"{path}/")]
         for inner in lost:
             del self._known[inner]
-        name = self._name(path)
-        with self._placing(path):
+        name = self._disk.name(path)
+        with self._disk.placing(path):
             if os.path.isdir(name) and not os.path.islink(name):
                 shutil.rmtree(name)
             else:
@@ -271,7 +218,7 @@ class WorkRoot:
         pending = [""]
         while pending:
             directory = pending.pop()
-            name = self._name(directory)
+            name = self._disk.name(directory)
             try:
                 with os.scandir(name) as listed:
                     inner = [(decode(one.name), one.stat(follow_symlinks=False)) for one in listed]
@@ -287,7 +234,7 @@ class WorkRoot:
         """Give files that are new their digests."""
         new = [path for path, one in found.items() if one.entry.kind == FILE and one is not self._known.get(path)]
         with ThreadPoolExecutor(max(1, self._jobs)) as pool:
-            contents = list(pool.map(_hashed, (self._name(path) for path in new), (found[p].entry.size for p in new)))
+            contents = list(pool.map(_hashed, map(self._disk.name, new), (found[path].entry.size for path in new)))
         for path, content in zip(new, contents):
             one = found[path]
             found[path] = one._replace(entry=one.entry._replace(content=content))
@@ -298,9 +245,6 @@ class WorkRoot:
             return self._epoch or 0
         seconds = mtime // 10**9
         return max(0, seconds if self._epoch is None else min(seconds, self._epoch))
-
-    def _name(self, path: str) -> bytes:
-        return os.path.join(self._root, encode(path)) if path else self._root
 
     def _facts(self, name: bytes) -> _Facts:
         return self._key(name, os.lstat(name))
@@ -319,19 +263,8 @@ class WorkRoot:
     def _clock(self) -> int:
         """The present time of the file system, in nanoseconds."""
         path = os.path.join(self.scratch, ".clock")
-        with self._placing(""), open(path, "wb"):
+        with self._disk.placing(""), open(path, "wb"):
             return os.stat(path).st_ctime_ns
-
-    @contextlib.contextmanager
-    def _placing(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, OverflowError) as error:
-            raise InputError(f"{shown(path)}: holds what no file system can: {error}") from error
-        except OSError as error:
-            denied = error.errno in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
-            hint = DENIED if denied else ""
-            raise ToolError(f"cannot make {shown(path)} for a package manager: {error.strerror}", hint=hint) from error
 
 
 def check_rights(tool: str, way: str) -> None:
@@ -344,17 +277,6 @@ def check_rights(tool: str, way: str) -> None:
     """
     if os.geteuid() != 0:
         raise ToolError(f"{tool} installs as root alone", hint=f"run {way} oe-oci …, or {BUILTIN}")
-
-
-def _write(name: bytes, data: Iterator[memoryview]) -> None:
-    descriptor = os.open(name, _NEW_FILE, 0o600)
-    try:
-        for piece in data:
-            view = piece
-            while view:
-                view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
 
 
 def _read_from(entry: Entry, saved: Mapping[bytes, bytes]) -> Iterator[memoryview]:

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""The layers of packages laid out in folders, one for each, so that they can be changed before the image is built.
+
+`packages/laidout.py` takes them in again. Must not know blobs or OCI documents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from .config import Config, DatabaseLayer, PackagesLayer
+from .delta import Delta, apply
+from .errors import ToolError
+from .inodes import Inodes
+from .inputs import Options, open_inputs
+from .memory import open_memory
+from .packages.installation import TOP, LayerPackages
+from .packages.laidout import MARK, Record, database_of, record_of
+from .plan import plan_layers
+from .removal import remove_folder
+from .tree import DIRECTORY, SYMLINK, Entry, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .config import LayerSpec
+    from .plan import PlannedLayer
+
+_HINT = "run it as root, or under fakeroot or pseudo, on a file system that has owners, devices and attributes"
+
+
+class Folder(NamedTuple):
+    """A layer of packages laid out: what OCI_LAYER_<number>_ROOTFS is to say is its `path`."""
+
+    number: int
+    name: str
+    path: str
+
+
+def lay_out(config: Config, options: Options, prefix: str) -> tuple[Folder, ...]:
+    """Write what each layer of packages changes into a folder of its own, `<prefix><number>`, numbered from 1.
+
+    A folder holds the layer's entries with all their facts, and the directories they lie in. Beside each is a record of
+    what it can not say. Where the database is to be on top it has a folder too. Folders of an earlier time go first.
+
+    Raises:
+        ConfigError, InputError: as the build would.
+        ToolError: the same, or the caller may not give files their owners; no folder is left.
+    """
+    if os.geteuid() != 0:
+        raise ToolError("only root can lay out layers with the owners that their files have", hint=_HINT)
+    config = replace(config, laid_out=())
+    layers = [spec for spec in config.layers if isinstance(spec, PackagesLayer)]
+    folders = tuple(Folder(number, spec.name, f"{prefix}{number}") for number, spec in enumerate(layers, 1))
+    places = {folder.name: folder.path for folder in folders}
+    if folders and config.packages.database == TOP:
+        places[DatabaseLayer().name] = database_of(folders[-1].path)
+    _remove_former(prefix)
+    for place in places.values():
+        _check_free(place)
+    with contextlib.ExitStack() as undo:
+        undo.callback(_remove, places.values())
+        if places:
+            _lay_out(config, options, prefix, places)
+        undo.pop_all()
+    return folders
+
+
+def _lay_out(config: Config, options: Options, prefix: str, places: dict[str, str]) -> None:
+    # What the build keeps in mind of its inputs is not what is read here.
+    own = replace(config, deploy_dir=os.path.abspath(prefix))
+    left = set(places)
+    with open_memory(own, paranoid=options.paranoid) as memory, open_inputs(config, options, memory) as (base, inputs):
+        tree = Tree(base.tree.entries)
+        for planned in plan_layers(config, inputs, finished=False):
+            spec = planned.spec
+            if spec.name in left:
+                options.status(f"layer {spec.name}")
+                if planned.packages is not None and inputs.installer is not None:
+                    inputs.installer.hold()
+                _write(places[spec.name], planned, tree, config.packages.database)
+                left.remove(spec.name)
+            if not left:
+                return
+            apply(tree, planned.delta)
+
+
+def _write(folder: str, planned: PlannedLayer, lower: Tree, database: str) -> None:
+    """Write a layer into its folder, which is not there or empty; `lower` is what lies below it."""
+    record = record_of(folder)
+    entries = {"": Entry(DIRECTORY, 0o755), **planned.delta.entries}
+    disk = Inodes(folder, f"in {folder}", _HINT)
+    try:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        # First, so that a folder that is not finished is known for ours.
+        _write_text(record, f"{MARK}}}\n")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        disk.begin()
+        disk.make(entries, entries)
+        disk.dress(entries, entries)
+        _write_text(f"{record}.new", _record(planned.spec, planned.packages, planned.delta, lower, database).to_text())
+        os.replace(f"{record}.new", record)
+    except OSError as error:
+        raise ToolError(f"cannot write {error.filename2 or error.filename or folder}: {error.strerror}") from error
+
+
+def _record(spec: LayerSpec, packages: LayerPackages | None, delta: Delta, lower: Tree, database: str) -> Record:
+    links = (
+        path
+        for path, entry in delta.entries.items()
+        if entry.kind == DIRECTORY and path in lower and lower.entries[path].kind == SYMLINK
+    )
+    return Record(
+        layer=spec.name,
+        asked=spec.packages if isinstance(spec, PackagesLayer) else (),
+        database=database,
+        entries={path: (entry.kind, entry.mtime) for path, entry in delta.entries.items()},
+        links=tuple(links),
+        removed=delta.removed,
+        packages=packages or LayerPackages((), ()),
+    )
+
+
+def _write_text(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+
+
+def _remove_former(prefix: str) -> None:
+    """Remove what was laid out under the prefix before, and nothing that was not."""
+    parent, stem = os.path.split(os.path.abspath(prefix))
+    numbered = re.compile(re.escape(stem) + r"[0-9]+(\.database)?\.json")
+    names: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
+        names = [name for name in os.listdir(parent) if numbered.fullmatch(name)]
+    _remove(path[: -len(".json")] for name in names for path in [os.path.join(parent, name)] if _is_ours(path))
+
+
+def _is_ours(record: str) -> bool:
+    with contextlib.suppress(OSError), open(record, "rb") as file:
+        return file.read(len(MARK)) == MARK.encode("ascii")
+    return False
+
+
+def _remove(folders: Iterable[str]) -> None:
+    for folder in folders:
+        if not os.path.islink(folder):
+            remove_folder(folder)
+        for path in (f"{record_of(folder)}.new", record_of(folder)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _check_free(folder: str) -> None:
+    """See that nothing is in a layer's place.
+
+    Raises:
+        ToolError: something is, which was not laid out here.
+    """
+    for path in (folder, record_of(folder)):
+        taken = os.path.lexists(path) and (path != folder or os.path.islink(path) or not os.path.isdir(path))
+        if taken or (os.path.isdir(folder) and os.listdir(folder)):
+            raise ToolError(f"{path} is in the way: no layer was laid out there", hint="move it away")
