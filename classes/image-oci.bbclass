@@ -68,6 +68,10 @@ python oci_write_conf () {
     oe_oci.bitbake.write_conf(d)
 }
 
+python oci_refresh () {
+    oe_oci.bitbake.refresh(d)
+}
+
 # Recipes append to this and use its variables and its working directory.
 IMAGE_CMD:oci () {
 	cd ${IMGDEPLOYDIR}

@@ -13,20 +13,24 @@ import json
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar
 
+from .bbconf import read_conf
 from .bbconf.written import assignments
-from .config import HostLayer, PackagesLayer
+from .config import HostLayer, PackagesLayer, rootfs_variable
 from .configure import configure
 from .configure.grammar import TYPES, write_layers
 from .configure.settings import hint_for
 from .configure.variables import TABLE, VARIABLES
-from .errors import ConfigError, Fault
+from .errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .config import Config, LayerSpec
+    from .inputs import Options
+
+T = TypeVar("T")
 
 TASK = "do_image_oci"
 CONF, PACKAGES = "image.conf", "packages.json"
@@ -53,6 +57,8 @@ _PLACES = frozenset(
         "OCI_WORK_DIR",
     )
 ) | frozenset(_FEEDS.values())
+# What runs before every task of an image.
+_NO_HOOKS = frozenset(("set_image_size", "setup_debugfs", "oci_begin", "oci_write_conf"))
 # Names of other classes, and of the one that this one replaces, that may be set without a word.
 _OTHERS = re.compile(
     r"OCI_(MULTIARCH_.*|ARCH_TO_PLATFORM|IMAGE_BACKEND_INC|PM_DEPENDS|LAYER_COUNT|LAYER_[0-9]+_(ROOTFS|NAME))"
@@ -126,6 +132,7 @@ def prepare(d: Any) -> None:
     _add_signature(d, config)
     d.prependVarFlag(TASK, "prefuncs", "oci_begin ")
     d.appendVarFlag(TASK, "prefuncs", " oci_write_conf")
+    d.appendVarFlag(TASK, "postfuncs", " oci_refresh")
 
 
 def _refuse(d: Any, faults: tuple[Fault, ...]) -> NoReturn:
@@ -226,13 +233,67 @@ def architecture(d: Any) -> str:
 
 
 def begin(d: Any) -> None:
-    """The class's first prefunc: tells the recipe's own which layers there are."""
+    """The class's first prefunc: tells the recipe's own functions which layers there are.
+
+    Where there are such functions, each layer of packages is laid out in a folder, and what they leave there is built.
+    """
     shutil.rmtree(_folder(d), ignore_errors=True)
     _remove_earlier(d)
     layers = _package_layers(configuration(d))
     d.setVar("OCI_LAYER_COUNT", str(len(layers)))
     for number, layer in enumerate(layers, 1):
         d.setVar(f"OCI_LAYER_{number}_NAME", layer.name)
+    if layers and _own_prefuncs(d):
+        from .folders import lay_out
+
+        write_conf(d)
+        prefix = os.path.join(d.getVar("WORKDIR"), "rootfs-oci-")
+        for folder in _attempt(lambda: lay_out(_written(d), _options(), prefix)):
+            d.setVar(rootfs_variable(folder.number), folder.path)
+
+
+def _own_prefuncs(d: Any) -> list[str]:
+    """The functions of the recipe, or of other classes, that run before the task and may change layers."""
+    return [name for name in (d.getVarFlag(TASK, "prefuncs") or "").split() if name not in _NO_HOOKS]
+
+
+def refresh(d: Any) -> None:
+    """The class's last postfunc: makes archives and report anew where the recipe's own have changed the layout."""
+    from .refresh import refresh as run
+
+    if _attempt(lambda: run(_written(d), _options())) is not None:
+        import bb
+
+        bb.note("the layout was changed after the image was made: archives and report are made anew")
+
+
+def _written(d: Any) -> Config:
+    """The configuration that was written down."""
+    path = os.path.join(_folder(d), CONF)
+    return configure(read_conf(path, defaults={}), folder=os.path.dirname(path))
+
+
+def _options() -> Options:
+    from .compress import default_jobs
+    from .inputs import Options
+
+    def status(step: str) -> None:
+        import bb
+
+        bb.note(step)
+
+    return Options(default_jobs(), status=status)
+
+
+def _attempt(action: Callable[[], T]) -> T:
+    """What an action returns; an error that its reader can mend ends the task with its message."""
+    import bb
+
+    try:
+        return action()
+    except OciError as error:
+        bb.fatal(str(error))
+    raise AssertionError
 
 
 def _remove_earlier(d: Any) -> None:
@@ -294,6 +355,9 @@ def image_conf(d: Any) -> str:
         value = source.get(variable.name)
         if value is not None and value != variable.default:
             values[variable.name] = value
+    for number in range(1, len(_package_layers(config)) + 1):
+        if d.getVar(rootfs_variable(number)):
+            values[rootfs_variable(number)] = d.getVar(rootfs_variable(number))
     named = [_renamed(d, layer) for layer in config.layers if layer.kind in TYPES]
     if named:
         values["OCI_LAYERS"] = write_layers(named)
