@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar
+from typing import TYPE_CHECKING
 
 from .bbconf import read_conf
 from .bbconf.written import assignments
@@ -25,12 +25,14 @@ from .configure.variables import TABLE, VARIABLES
 from .errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    # Older BitBakes look for the source of all that can be called by a public name here.
+    from collections.abc import Callable, Iterable
+    from typing import Any, NoReturn, TypeVar
 
     from .config import Config, LayerSpec
     from .inputs import Options
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 TASK = "do_image_oci"
 CONF, PACKAGES = "image.conf", "packages.json"

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 
 import pytest
 from support.datastore import Class, DataStore, Fatal, SkipRecipe, stand_in
 
+import oe_oci.bitbake
 from oe_oci.bbconf import read_conf
 from oe_oci.bitbake import image_conf, owned_paths, sources
 from oe_oci.configure import configure
@@ -85,6 +87,11 @@ def inherited(tmp_path, **values):
 
 def flags(d, flag):
     return (d.getVarFlag("do_image_oci", flag) or "").split()
+
+
+def test_older_bitbakes_find_the_source_of_all_they_may_call():
+    found = [value for name, value in vars(oe_oci.bitbake).items() if not name.startswith("_") and callable(value)]
+    assert all(inspect.getsourcefile(value) for value in found)
 
 
 # ---- the class's variables
