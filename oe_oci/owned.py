@@ -50,8 +50,8 @@ def _list(path: str, name: str, value: object) -> list[Any]:
 
 
 def _path(path: str, name: str, value: object) -> str:
-    parts = value.split("/") if isinstance(value, str) else []
-    if not parts or parts[0] or ".." in parts or "\0" in str(value):
+    parts = value.split("/") if isinstance(value, str) and value.startswith("/") else [".."]
+    if ".." in parts or "\0" in str(value):
         raise _malformed(path, f"package {name!r:.80}: {value!r:.200} is no absolute path")
     return "/".join(part for part in parts if part not in ("", "."))
 

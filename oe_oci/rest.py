@@ -59,7 +59,7 @@ def want_rest(rootfs: Source, stack: Stack, packages: Packages) -> Wanted:
 
 def want_database(rootfs: Source, stack: Stack, packages: Packages) -> Wanted | None:
     """The database of the rootfs for a layer of its own; None where it tells of other packages than the image has."""
-    if not _is_of_image(rootfs, stack, packages):
+    if not _is_of_image(_names(rootfs), stack, packages):
         return None
     found = {path: entry for path, entry in rootfs.walk("") if is_managers(path) or entry.kind == DIRECTORY}
     needed = {up for path in found if is_managers(path) for up in (path, *ancestors(path))}
@@ -82,15 +82,15 @@ class _State(NamedTuple):
 
 
 def _state(found: Tree, stack: Stack, packages: Packages) -> _State:
-    if packages.database == KEEP and _is_of_image(found, stack, packages):
+    names = _names(found)
+    if packages.database == KEEP and _is_of_image(names, stack, packages):
         return _State(taken=True, added=False, spared=False)
-    # A rootfs whose database was removed can still have something of the managers, such as links of alternatives.
-    return _State(taken=False, added=not _names(found), spared=packages.database in (KEEP, PER_PACKAGE))
+    # A rootfs whose database was removed can still have something of the managers, such as notes on alternatives.
+    return _State(taken=False, added=not names, spared=packages.database in (KEEP, PER_PACKAGE))
 
 
-def _is_of_image(rootfs: Source, stack: Stack, packages: Packages) -> bool:
-    """Whether the rootfs's database tells of packages of the image alone, and of all those of the base."""
-    names = _names(rootfs)
+def _is_of_image(names: frozenset[str], stack: Stack, packages: Packages) -> bool:
+    """Whether a database tells of packages of the image alone, and of all those of the base."""
     return bool(names) and names.issubset(packages.names) and package_names(Tree(stack.base)) <= names
 
 

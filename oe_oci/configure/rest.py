@@ -27,7 +27,7 @@ def add_rest_layer(settings: Settings, layers: tuple[LayerSpec, ...], *, has_roo
     if not name or not any(isinstance(layer, PackagesLayer) for layer in layers):
         return layers
     if any(layer.name == name for layer in layers):
-        settings.fault(_VARIABLE, f"there is a layer '{name}' already", "write another name, or one of your own there")
+        settings.fault(_VARIABLE, f"there is a layer '{name}' already", "write another name")
     if not has_rootfs and not settings.is_unreadable("IMAGE_ROOTFS"):
         message = f"layer '{name}': the content is taken from a root file system, and there is none"
         settings.fault(_VARIABLE, message, f"give --rootfs DIR or TAR, set IMAGE_ROOTFS, or leave {_VARIABLE} empty")
