@@ -118,6 +118,15 @@ def test_files_that_become_one_and_that_no_longer_are():
     assert len(image.tree.names_of(("p", 1))) < 2
 
 
+def test_contents_are_compared_where_all_else_agrees_alone():
+    image = below(a=b"one", b=file(b"one", 0o755), c=b"one", d=b"one")
+    rootfs = tree(a=b"two", b=file(b"two", 0o644), c=b"three", d="one", e=b"new")
+    asked = []
+    wanted = want_rest(rootfs, image.stack, Packages((), {}, "remove"))
+    diff(image.tree, wanted.entries, wanted.removed, lambda one, other: bool(asked.append({whole(one), whole(other)})))
+    assert asked == [{b"one", b"two"}]
+
+
 def test_a_time_alone_is_nothing():
     assert below(a=file(b"x", mtime=1)).rest(tree(a=file(b"x", mtime=2))).empty
 
