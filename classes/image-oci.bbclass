@@ -22,6 +22,8 @@ OCI_IMAGE_PORTS ?= ""
 OCI_IMAGE_VOLUMES ?= ""
 
 OCI_LAYERS ?= ""
+OCI_ROOTFS_LAYER ?= "${@oe_oci.bitbake.rest_layer(d)}"
+OCI_ROOTFS_PACKAGES ?= "${WORKDIR}/oci/packages.json"
 OCI_LAYER_KEEP_EMPTY ?= "0"
 OCI_HOST_OWNER ?= "0:0"
 OCI_IMAGE_PATHS ?= ""

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from .bbconf import read_conf
 from .bbconf.written import assignments
-from .config import HostLayer, PackagesLayer, rootfs_variable
+from .config import HostLayer, PackagesLayer, RestLayer, rootfs_variable
 from .configure import configure
 from .configure.grammar import TYPES, write_layers
 from .configure.settings import hint_for
-from .configure.variables import TABLE, VARIABLES
+from .configure.variables import LAID_OUT, TABLE, VARIABLES
 from .errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 TASK = "do_image_oci"
-CONF, PACKAGES = "image.conf", "packages.json"
+CONF = "image.conf"
 
 # How the names of links to outputs end.
 _OUTPUT = re.compile(r"-oci(\.json|(-dir)?\.tar(\.gz|\.zst)?)?$")
@@ -47,18 +47,9 @@ _NATIVES = {
     "deb": ("dpkg-native", "apt-native"),
 }
 _FEEDS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
-# Places, which decide nothing of the image, and what BitBake sets anew in each build.
-_PLACES = frozenset(
-    (
-        "IMGDEPLOYDIR",
-        "DEPLOY_DIR_IMAGE",
-        "IMAGE_ROOTFS",
-        "TOPDIR",
-        "OCI_LAYER_CACHE",
-        "OCI_LAYER_CACHE_DIR",
-        "OCI_WORK_DIR",
-    )
-) | frozenset(_FEEDS.values())
+# Places, which decide nothing of the image, and a name that stands for many.
+_PLACES = {"IMGDEPLOYDIR", "DEPLOY_DIR_IMAGE", "IMAGE_ROOTFS", "TOPDIR", "OCI_WORK_DIR", "OCI_ROOTFS_PACKAGES"}
+_PLACES |= {"OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR", LAID_OUT, *_FEEDS.values()}
 # What runs before every task of an image.
 _NO_HOOKS = frozenset(("set_image_size", "setup_debugfs", "oci_begin", "oci_write_conf"))
 # Names of other classes, and of the one that this one replaces, that may be set without a word.
@@ -224,6 +215,12 @@ def sources() -> list[str]:
     return found
 
 
+def rest_layer(d: Any) -> str:
+    """The name of the layer of what the rootfs has beyond others, which a recipe's own may have already."""
+    taken = any(word.startswith("rootfs:") for word in (d.getVar("OCI_LAYERS") or "").split())
+    return "rootfs-rest" if taken else "rootfs"
+
+
 def architecture(d: Any) -> str:
     """Go's word for the target's architecture; empty where it has none."""
     from .architectures import architecture as find
@@ -317,8 +314,15 @@ def write_conf(d: Any) -> None:
     """The class's last prefunc: writes down what the recipe says, all variables with plain values."""
     folder = _folder(d)
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, CONF), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(image_conf(d))
+    _write(os.path.join(folder, CONF), image_conf(d))
+    for layer in configuration(d).layers:
+        if isinstance(layer, RestLayer) and layer.owned == os.path.join(folder, "packages.json"):
+            _write(layer.owned, json.dumps({"packages": owned_paths(d)}))
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
 
 
 def owned_paths(d: Any) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a layer must hold: the difference between what lies below and what is wanted on top of it.
 
-Compares type, mode, owner, link target, device numbers, extended attributes and content; not times. Pure but for
-`same_content`, which is given. Must not know tar or OCI.
+Compares type, mode, owner, link target, device numbers, extended attributes, content, and which names one inode has;
+not times. Pure but for `same_content`, which is given. Must not know tar or OCI.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .errors import InputError
 from .tree import DIRECTORY, Entry, Tree, ancestors, order, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Hashable, Iterable, Mapping
 
 SameContent = Callable[[Content, Content], bool]
 
@@ -48,6 +48,7 @@ def diff(lower: Tree, wanted: Mapping[str, Entry], removed: Iterable[str], same_
     changed = {
         path for path, entry in wanted.items() if not _same(lower.entry(path), entry, same_content)
     }  # a set first: hard links may add to it
+    changed |= _regrouped(lower, wanted, changed)
     entries = {path: wanted[path] for path in changed}
     entries.update(_other_names(lower, wanted, changed, frozenset(removed)))
     gone = _topmost(lower, entries, removed)
@@ -82,6 +83,35 @@ def _same(below: Entry | None, entry: Entry, same_content: SameContent) -> bool:
     if entry.content is None or below.content is None:
         return entry.content is below.content
     return below.content == entry.content or same_content(below.content, entry.content)
+
+
+def _regrouped(lower: Tree, wanted: Mapping[str, Entry], changed: Collection[str]) -> set[str]:
+    """The paths, else unchanged, that are to share an inode and do not, or do and are not to.
+
+    Of names that are to part, the first one and those it is still to share the inode with stay as they are.
+    """
+    together: dict[Hashable, list[str]] = {}
+    apart: dict[Hashable, dict[Hashable, list[str]]] = {}
+    for path, entry in wanted.items():
+        inode = _inode(lower, path)
+        if entry.inode is not None:
+            together.setdefault(entry.inode, []).append(path)
+        if inode is not None and path not in changed:
+            apart.setdefault(inode, {}).setdefault(path if entry.inode is None else entry.inode, []).append(path)
+    found: set[str] = set()
+    for paths in together.values():
+        inodes = {_inode(lower, path) for path in paths}
+        if len(paths) > 1 and (None in inodes or len(inodes) > 1):
+            found.update(paths)
+    for groups in apart.values():
+        left = sorted((paths for paths in groups.values() if found.isdisjoint(paths)), key=min)
+        found.update(path for paths in left[1:] for path in paths)
+    return found
+
+
+def _inode(tree: Tree, path: str) -> Hashable | None:
+    entry = tree.entry(path)
+    return None if entry is None else entry.inode
 
 
 def _other_names(

@@ -21,6 +21,7 @@ from .laidout import read_laid_out
 from .names import SLOCI, read_backend, read_names
 from .ownership import read_host_owner, read_path_rules
 from .platforms import read_platform, target_of
+from .rest import add_rest_layer
 from .runtime import read_annotations, read_run_config
 from .settings import NONE, OFF, Settings, one_of, quoted, use, wrong
 from .variables import TABLE
@@ -105,11 +106,12 @@ def _read(settings: Settings, places: _Places) -> Config:
     _check_backend(settings, layers)
     laid_out = read_laid_out(settings, layers)
     packages = read_packages(settings, layers, platform, places.feeds, installs=not laid_out)
+    layers = add_database_layer(settings, layers, packages)
     auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
     return Config(
         names=read_names(settings, platform),
         platform=platform,
-        layers=add_database_layer(settings, layers, packages),
+        layers=add_rest_layer(settings, layers, has_rootfs=rootfs is not None),
         base=base,
         run=read_run_config(settings),
         author=settings.unicode("OCI_IMAGE_AUTHOR_EMAIL") or settings.unicode("OCI_IMAGE_AUTHOR"),

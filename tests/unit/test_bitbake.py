@@ -19,6 +19,7 @@ from oe_oci.configure.variables import TABLE
 LAYERS = "base:packages:base-files+busybox app:packages:libstdc++6, site:directories:/srv"
 # Of which the class has a value of its own, or none.
 OTHERWISE = {
+    "OCI_ROOTFS_LAYER",
     "OCI_LAYER_CACHE_DIR",
     "OCI_WORK_DIR",
     "OCI_PACKAGE_DATABASE",
@@ -278,7 +279,7 @@ def test_a_conf_says_what_the_recipe_says(tmp_path):
 def test_a_conf_makes_the_configuration_of_the_recipe(tmp_path):
     d = inherited(tmp_path, OCI_LAYERS=LAYERS, OCI_IMAGE_CMD="/usr/bin/app 'two words'", OCI_IMAGE_PORTS="80 53/udp")
     config = configure(written(d, tmp_path), folder=str(tmp_path))
-    assert [layer.name for layer in config.layers] == ["base", "app", "site"]
+    assert [layer.name for layer in config.layers] == ["base", "app", "site", "rootfs"]
     assert config.run.cmd == ("/usr/bin/app", "two words")
     assert config.run.ports == ("53/udp", "80/tcp")
     assert config.deploy_dir == str(tmp_path / "work" / "deploy")
@@ -290,6 +291,15 @@ def test_a_conf_makes_the_configuration_of_the_recipe(tmp_path):
 def test_architectures_are_named_as_the_format_has_them(kind, archs, tmp_path):
     d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_PKGTYPE=kind)
     assert written(d, tmp_path).get("PACKAGE_ARCHS") == archs
+
+
+def test_the_rest_of_the_rootfs_is_a_layer_of_a_name_that_is_free(tmp_path):
+    assert written(inherited(tmp_path, OCI_LAYERS=LAYERS), tmp_path).get("OCI_ROOTFS_LAYER") == "rootfs"
+    taken = inherited(tmp_path, OCI_LAYERS=f"{LAYERS} rootfs:directories:/etc")
+    assert written(taken, tmp_path).get("OCI_ROOTFS_LAYER") == "rootfs-rest"
+    assert (
+        written(inherited(tmp_path, OCI_LAYERS=LAYERS, OCI_ROOTFS_LAYER=""), tmp_path).get("OCI_ROOTFS_LAYER") is None
+    )
 
 
 def test_paths_are_told_with_the_package_that_owns_them(tmp_path):

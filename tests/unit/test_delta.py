@@ -107,6 +107,26 @@ def test_an_inode_of_which_nothing_changed_is_left_out():
     assert changes(tree(a=shared, b=shared), entries(a=shared, b=shared)).empty
 
 
+def test_files_that_become_one_are_written_though_their_content_is_the_same():
+    shared = file(b"data", inode=("rootfs", 1))
+    lower = tree(a=b"data", b=file(b"data", inode=("base", 1)), c=file(b"data", inode=("base", 1)))
+    delta = changes(lower, entries(a=shared, b=shared))
+    assert sorted(delta.entries) == ["a", "b"]
+    apply(lower, delta)
+    assert lower.names_of(("rootfs", 1)) == ["a", "b"]
+    assert lower.names_of(("base", 1)) == ["c"]
+
+
+def test_names_that_part_are_written_but_for_the_first():
+    shared, two = file(b"data", inode=("base", 1)), file(b"data", inode=("rootfs", 2))
+    lower = tree(a=shared, b=shared, c=shared, d=shared)
+    delta = changes(lower, entries(b=b"data", c=two, d=two, a=b"data"))
+    assert sorted(delta.entries) == ["b", "c", "d"]
+    apply(lower, delta)
+    assert lower.names_of(("base", 1)) == ["a"]
+    assert lower.names_of(("rootfs", 2)) == ["c", "d"]
+
+
 def test_a_removed_name_of_a_written_inode_stays_removed():
     shared = file(b"data", inode=("rootfs", 1))
     delta = changes(tree(a=shared), entries(b=shared), ["a"])
@@ -115,12 +135,16 @@ def test_a_removed_name_of_a_written_inode_stays_removed():
 
 
 names = st.sampled_from(["a", "b", "c", "a/x", "a/y", "b/x", "a/x/1", "a/x/2", "b/x/1", "-", "a.b", "é", "\udcff"])
-nodes = st.one_of(
-    st.binary(max_size=2).map(file),
-    st.builds(file, st.just(b"s"), inode=st.sampled_from([("r", 1), ("r", 2)])),
-    st.sampled_from([0o755, 0o700]).map(directory),
-    st.sampled_from(["a", "../b", "/c"]).map(link),
-)
+
+
+def nodes(source: str) -> st.SearchStrategy[Entry]:
+    """Entries; those that share an inode are of one source."""
+    return st.one_of(
+        st.binary(max_size=2).map(file),
+        st.builds(file, st.just(b"s"), inode=st.sampled_from([(source, 1), (source, 2)])),
+        st.sampled_from([0o755, 0o700]).map(directory),
+        st.sampled_from(["a", "../b", "/c"]).map(link),
+    )
 
 
 def consistent(found: dict[str, Entry]) -> dict[str, Entry]:
@@ -133,11 +157,18 @@ def consistent(found: dict[str, Entry]) -> dict[str, Entry]:
     return kept
 
 
-trees = st.dictionaries(names, nodes, max_size=10).map(consistent)
+def names_of_inodes(found: dict[str, Entry]) -> set[frozenset[str]]:
+    inodes: dict[object, set[str]] = {}
+    for path, entry in found.items():
+        inodes.setdefault(entry.inode or path, set()).add(path)
+    return set(map(frozenset, inodes.values()))
+
+
+lowers, uppers = (st.dictionaries(names, nodes(source), max_size=10).map(consistent) for source in ("base", "rootfs"))
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
-@given(trees, trees)
+@given(lowers, uppers)
 def test_applying_the_difference_gives_what_was_wanted(lower, upper):
     grown = Tree(lower)
     delta = changes(grown, upper, [path for path in lower if path not in upper])
@@ -147,9 +178,10 @@ def test_applying_the_difference_gives_what_was_wanted(lower, upper):
     assert {p: e._replace(inode=None) for p, e in grown.entries.items()} == {
         p: e._replace(inode=None) for p, e in upper.items()
     }
+    assert names_of_inodes(grown.entries) == names_of_inodes(upper)
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
-@given(trees)
+@given(lowers)
 def test_nothing_differs_from_itself(found):
     assert changes(Tree(found), found).empty

@@ -32,10 +32,12 @@ GROUPS = {
     "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
-    "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts packages.database "
+    "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts owned "
+    "packages.database "
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
-    "packages.installation packages.laidout packages.place packages.owners packages.foreign packages.installer "
+    "packages.installation packages.laidout packages.place packages.owners packages.foreign packages.known rest "
+    "packages.installer "
     "packages.rpm.facts packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall "
     "packages.native packages.native.volatile packages.native.manager packages.native.root packages.native.links "
     "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
@@ -47,7 +49,7 @@ GROUPS = {
     "drivers": "build folders refresh preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.laidout configure.baseref configure.ownership configure.runtime "
-    "configure.feeds configure.accounts",
+    "configure.feeds configure.accounts configure.rest",
     "BitBake's syntax to variables": "bbconf bbconf.names bbconf.syntax bbconf.expand bbconf.variables bbconf.written",
     "what people read": "render inspection imagediff unpack lint",
     "command line": "commands cachecommands cli __main__",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from support.configs import PACKAGES, config
 from support.tools import need_root
 from support.trees import directory, entries, file, link, tree
-from test_delta import trees
+from test_delta import lowers
 
 from oe_oci import folders
 from oe_oci.config import PackagesLayer
@@ -70,7 +70,7 @@ def lay_out(folder: Path, lower: Tree, upper: dict[str, Entry], removed=()) -> D
 
 def open_folder(folder: Path, *, spec: PackagesLayer = SPEC, epoch: int | None = EPOCH, **packages) -> LaidOutInstaller:
     wanted = config(layers=(spec,), laid_out=(str(folder),), epoch=epoch, packages=PACKAGES._replace(**packages))
-    return LaidOutInstaller(wanted, Digests())
+    return LaidOutInstaller(wanted, Tree(), Digests())
 
 
 def take_in(folder: Path, lower: Tree, epoch: int | None = EPOCH) -> Delta:
@@ -93,7 +93,7 @@ def changed(delta: Delta) -> set[str]:
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)
-@given(trees, trees)
+@given(lowers, lowers)
 def test_what_nobody_changed_is_the_same_layer(tmp_path_factory, lower, upper):
     folder = tmp_path_factory.mktemp("laid") / "out"
     delta = lay_out(folder, Tree(lower), upper, [path for path in lower if path not in upper])
