@@ -138,6 +138,10 @@ class NativeInstaller:
         wanted = self._wanted(tree, entries, held)
         return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))
 
+    def names(self) -> frozenset[str]:
+        """The names of all packages that are installed so far, in the base image too."""
+        return frozenset(one.name for one in self._installed if one.whole)
+
     def hold(self) -> None:
         """All files of the layer installed last are at hand."""
 
