@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from .config import Config, DatabaseLayer, PackagesLayer
-from .delta import Delta, apply
+from .delta import apply
 from .errors import ToolError
 from .inodes import Inodes
 from .inputs import Options, open_inputs
@@ -27,7 +27,7 @@ from .tree import DIRECTORY, SYMLINK, Entry, Tree
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .config import LayerSpec
+    from .delta import Delta
     from .plan import PlannedLayer
 
 _HINT = "run it as root, or under fakeroot or pseudo, on a file system that has owners, devices and attributes"
@@ -53,7 +53,7 @@ def lay_out(config: Config, options: Options, prefix: str) -> tuple[Folder, ...]
     """
     if os.geteuid() != 0:
         raise ToolError("only root can lay out layers with the owners that their files have", hint=_HINT)
-    config = replace(config, laid_out=())
+    config, prefix = replace(config, laid_out=()), os.path.join(os.getcwd(), prefix)
     layers = [spec for spec in config.layers if isinstance(spec, PackagesLayer)]
     folders = tuple(Folder(number, spec.name, f"{prefix}{number}") for number, spec in enumerate(layers, 1))
     places = {folder.name: folder.path for folder in folders}
@@ -72,7 +72,7 @@ def lay_out(config: Config, options: Options, prefix: str) -> tuple[Folder, ...]
 
 def _lay_out(config: Config, options: Options, prefix: str, places: dict[str, str]) -> None:
     # What the build keeps in mind of its inputs is not what is read here.
-    own = replace(config, deploy_dir=os.path.abspath(prefix))
+    own = replace(config, deploy_dir=prefix)
     left = set(places)
     with open_memory(own, paranoid=options.paranoid) as memory, open_inputs(config, options, memory) as (base, inputs):
         tree = Tree(base.tree.entries)
@@ -80,36 +80,40 @@ def _lay_out(config: Config, options: Options, prefix: str, places: dict[str, st
             spec = planned.spec
             if spec.name in left:
                 options.status(f"layer {spec.name}")
-                if planned.packages is not None and inputs.installer is not None:
+                assert inputs.installer is not None
+                if planned.packages is not None:
                     inputs.installer.hold()
-                _write(places[spec.name], planned, tree, config.packages.database)
+                record = _record(planned, tree, config.packages.database, inputs.installer.names())
+                _write(places[spec.name], planned.delta, record)
                 left.remove(spec.name)
             if not left:
                 return
             apply(tree, planned.delta)
 
 
-def _write(folder: str, planned: PlannedLayer, lower: Tree, database: str) -> None:
-    """Write a layer into its folder, which is not there or empty; `lower` is what lies below it."""
-    record = record_of(folder)
-    entries = {"": Entry(DIRECTORY, 0o755), **planned.delta.entries}
+def _write(folder: str, delta: Delta, record: Record) -> None:
+    """Write a layer into its folder, which is not there or empty."""
+    place = record_of(folder)
+    entries = {"": Entry(DIRECTORY, 0o755), **delta.entries}
     disk = Inodes(folder, f"in {folder}", _HINT)
     try:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         # First, so that a folder that is not finished is known for ours.
-        _write_text(record, f"{MARK}}}\n")
+        _write_text(place, f"{MARK}}}\n")
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
         disk.begin()
         disk.make(entries, entries)
         disk.dress(entries, entries)
-        _write_text(f"{record}.new", _record(planned.spec, planned.packages, planned.delta, lower, database).to_text())
-        os.replace(f"{record}.new", record)
+        _write_text(f"{place}.new", record.to_text())
+        os.replace(f"{place}.new", place)
     except OSError as error:
         raise ToolError(f"cannot write {error.filename2 or error.filename or folder}: {error.strerror}") from error
 
 
-def _record(spec: LayerSpec, packages: LayerPackages | None, delta: Delta, lower: Tree, database: str) -> Record:
+def _record(planned: PlannedLayer, lower: Tree, database: str, names: Iterable[str]) -> Record:
+    """What is to be known of a layer; `lower` is what lies below it, `names` are the packages that are installed."""
+    spec, delta = planned.spec, planned.delta
     links = (
         path
         for path, entry in delta.entries.items()
@@ -118,11 +122,12 @@ def _record(spec: LayerSpec, packages: LayerPackages | None, delta: Delta, lower
     return Record(
         layer=spec.name,
         asked=spec.packages if isinstance(spec, PackagesLayer) else (),
+        names=tuple(sorted(names)),
         database=database,
         entries={path: (entry.kind, entry.mtime) for path, entry in delta.entries.items()},
         links=tuple(links),
         removed=delta.removed,
-        packages=packages or LayerPackages((), ()),
+        packages=planned.packages or LayerPackages((), ()),
     )
 
 
@@ -134,7 +139,7 @@ def _write_text(path: str, text: str) -> None:
 
 def _remove_former(prefix: str) -> None:
     """Remove what was laid out under the prefix before, and nothing that was not."""
-    parent, stem = os.path.split(os.path.abspath(prefix))
+    parent, stem = os.path.split(prefix)
     numbered = re.compile(re.escape(stem) + r"[0-9]+(\.database)?\.json")
     names: list[str] = []
     with contextlib.suppress(FileNotFoundError):

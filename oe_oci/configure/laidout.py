@@ -27,7 +27,7 @@ def read_laid_out(settings: Settings, layers: tuple[LayerSpec, ...]) -> tuple[st
         if given and number not in given:
             message = f"is not set, and {next(iter(given.values()))} is: layer '{layer}' of packages has no folder"
             settings.fault(rootfs_variable(number), message, "lay out all layers of packages, or none")
-    return tuple(settings.path_of(name) for name in given.values())
+    return tuple(settings.path_of(name).rstrip("/") for name in given.values())
 
 
 def _is_given(settings: Settings, name: str) -> bool:

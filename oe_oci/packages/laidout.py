@@ -39,11 +39,13 @@ class Record(NamedTuple):
     """What was laid out in a folder.
 
     `entries` has kind and time of each path, `links` are the paths of directories that replace a link below. `asked`
-    are the names of packages that the layer was asked for, `database` is the value of OCI_PACKAGE_DATABASE.
+    are the names of packages that the layer was asked for, `names` those of all that were installed then, `database` is
+    the value of OCI_PACKAGE_DATABASE.
     """
 
     layer: str
     asked: tuple[str, ...]
+    names: tuple[str, ...]
     database: str
     entries: dict[str, tuple[str, int]]
     links: tuple[str, ...]
@@ -62,6 +64,7 @@ class Record(NamedTuple):
             return cls(
                 layer=value["layer"],
                 asked=tuple(value["asked"]),
+                names=tuple(value["names"]),
                 database=value["database"],
                 entries={path: (kind, mtime) for path, (kind, mtime) in value["entries"].items()},
                 links=tuple(value["links"]),
@@ -101,6 +104,7 @@ class LaidOutInstaller:
         self._digests = digests
         self._below = package_names(base)
         self._layers: dict[str, tuple[str, Record]] = {}
+        self._names: frozenset[str] = frozenset()
         layers = [spec for spec in config.layers if isinstance(spec, PackagesLayer)]
         faults = []
         for number, (spec, folder) in enumerate(zip(layers, config.laid_out), 1):
@@ -145,8 +149,14 @@ class LaidOutInstaller:
             InputError: it can not be in an image.
             ToolError: it can not be read.
         """
+        record = self._layers[layer.name][1]
+        self._names = frozenset(record.names)
         # Accounts that packages ask for by name are in the layers that were laid out.
-        return Installation(self._take_in(layer.name, tree), Owners(), self._layers[layer.name][1].packages)
+        return Installation(self._take_in(layer.name, tree), Owners(), record.packages)
+
+    def names(self) -> frozenset[str]:
+        """The names of all packages that were installed by the time the last layer taken in was."""
+        return self._names
 
     def names(self) -> frozenset[str]:
         """The names of all packages, in the base image too."""
@@ -177,7 +187,7 @@ class LaidOutInstaller:
                 found[path] = self._as_laid(record, path, entry, tree)
         gone = {*record.removed, *whiteouts}
         gone.update(tree.below([*gone, *opaque]))
-        # Of directories nothing is known but that the layer had files in them, which are gone by themselves.
+        # Without a directory of its own a layer still leaves what others have in it.
         gone.update(path for path, (kind, _) in record.entries.items() if kind != DIRECTORY)
         replaced = {path for path in record.links if path in found and found[path].kind == DIRECTORY}
         lower = tree

@@ -402,7 +402,8 @@ def test_blobs_of_the_base_are_untouched(base, trees, folder):
     assert config["history"][: len(history)] == history
     assert sum(not entry.get("empty_layer") for entry in config["history"]) == count + 1
     assert len(json.loads((image.layout / "index.json").read_text())["manifests"]) == 1
-    assert image.report["base"] == {"digest": below["digest"], "layers": count}
+    diff_ids = below["config"]["rootfs"]["diff_ids"]
+    assert image.report["base"] == {"digest": below["digest"], "layers": count, "diffIds": diff_ids}
     assert config["config"]["Labels"]["org.opencontainers.image.base.digest"] == below["digest"]
     again = build(folder / "again", base, trees.upper, "", "--jobs", "1")
     for name in ("app-oci/index.json", "app-oci.tar", "app-oci.json"):

@@ -72,6 +72,25 @@ class TestFeeds:
         assert packages(OCI_LAYERS="a:host:f:/f", **rpm).feeds == ()
 
 
+class TestLaidOut:
+    LAYERS = "a:packages:x b:host:f:/f c:packages:y"
+
+    def test_folders_are_counted_by_layers_of_packages(self) -> None:
+        config = made(OCI_LAYERS=self.LAYERS, OCI_LAYER_2_ROOTFS="/two/", OCI_LAYER_1_ROOTFS="one", TOPDIR="/build")
+        assert config.laid_out == ("/build/one", "/two")
+
+    def test_no_feed_is_needed(self) -> None:
+        assert made(OCI_LAYER_1_ROOTFS="/one").packages.feeds == ()
+
+    def test_an_empty_value_is_none(self) -> None:
+        assert made("/feed", OCI_LAYER_1_ROOTFS="", OCI_LAYER_7_ROOTFS=" ").laid_out == ()
+
+    def test_a_fault_of_the_layers_is_no_other_one(self) -> None:
+        text = refused(OCI_LAYERS="a:packages:x b:package:y", OCI_LAYER_1_ROOTFS="/one", OCI_LAYER_2_ROOTFS="/two")
+        assert "OCI_LAYERS" in text
+        assert "ROOTFS" not in text
+
+
 def test_lists_of_packages() -> None:
     found = packages("/feed", NO_RECOMMENDATIONS="1", BAD_RECOMMENDATIONS=" a  b a", PACKAGE_EXCLUDE="g++")
     assert (found.recommends, found.bad_recommendations, found.exclude) == (False, ("b", "a"), ("g++",))

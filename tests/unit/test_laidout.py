@@ -64,7 +64,7 @@ def lay_out(folder: Path, lower: Tree, upper: dict[str, Entry], removed=()) -> D
     delta = diff(lower, upper, removed, same)
     package = InstalledPackage("shop", "1", "all", "0" * 64, 5, 6, "", "", ("postinst",))
     layer = PlannedLayer(SPEC, delta, "", LayerPackages((package,), ("lib 1",), {"name": "opkg", "version": "0.6"}))
-    folders._write(str(folder), layer, lower, "keep")
+    folders._write(str(folder), delta, folders._record(layer, lower, "keep", {"shop", "lib"}))
     return delta
 
 
@@ -227,7 +227,9 @@ def test_a_socket_is_left_out(tmp_path, caplog):
 
 def test_packages_are_told_as_they_were(tmp_path):
     lay_out(tmp_path / "a", lower_tree(), entries(etc__app=b"app"))
-    told = open_folder(tmp_path / "a").install(SPEC, lower_tree()).packages
+    installer = open_folder(tmp_path / "a")
+    told = installer.install(SPEC, lower_tree()).packages
+    assert installer.names() == {"lib", "shop"}
     assert told.to_json() == {
         "packages": [
             {
