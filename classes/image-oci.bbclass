@@ -82,6 +82,9 @@ IMAGE_CMD:oci () {
 	image_tag="${@(d.getVar('OCI_IMAGE_TAG') or '').replace('/', '_').replace(':', '_')}"
 	image_name="${IMAGE_NAME}${IMAGE_NAME_SUFFIX}-oci"
 	image_bundle_name="${IMAGE_NAME}${IMAGE_NAME_SUFFIX}-oci-bundle"
+	if [ "${OCI_IMAGE_BACKEND}" = sloci-image ]; then
+		unset image_name  # by which recipes tell that outputs have that tool's names
+	fi
 	{
 		PYTHONPATH="${OE_OCI_LAYERDIR}" python3 -m oe_oci build -v ${WORKDIR}/oci/image.conf 2>&1 ||
 			touch ${WORKDIR}/oci/failed

@@ -79,7 +79,7 @@ def open_inputs(
         owned = _read_owned(config)
         installer: Installer | None = None
         if config.laid_out:
-            installer = LaidOutInstaller(config, base.tree, memory.digests)
+            installer = LaidOutInstaller(config, memory.digests)
         elif needs_packages(config):
             options.status("feeds")
             scratch = stage or stack.enter_context(_scratch())

@@ -20,7 +20,6 @@ from ..rootfs import rootfs_time
 from ..scan import Directory
 from ..tree import DIRECTORY, FILE, Entry, Tree, join
 from .installation import TOP, Installation, LayerPackages, is_same_directory
-from .known import package_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +93,7 @@ class LaidOutInstaller:
         ToolError: one can not be read, or the caller sees no owners.
     """
 
-    def __init__(self, config: Config, base: Tree, digests: Digests) -> None:
+    def __init__(self, config: Config, digests: Digests) -> None:
         if os.geteuid() != 0:
             raise ToolError(
                 f"{rootfs_variable(1)}: layers that are laid out have owners that only root sees",
@@ -102,7 +101,6 @@ class LaidOutInstaller:
             )
         self._epoch = config.epoch
         self._digests = digests
-        self._below = package_names(base)
         self._layers: dict[str, tuple[str, Record]] = {}
         self._names: frozenset[str] = frozenset()
         layers = [spec for spec in config.layers if isinstance(spec, PackagesLayer)]
@@ -157,11 +155,6 @@ class LaidOutInstaller:
     def names(self) -> frozenset[str]:
         """The names of all packages that were installed by the time the last layer taken in was."""
         return self._names
-
-    def names(self) -> frozenset[str]:
-        """The names of all packages, in the base image too."""
-        laid = (one.name for _, record in self._layers.values() for one in record.packages.new)
-        return self._below | frozenset(laid)
 
     def hold(self) -> None:
         """All files are at hand."""

@@ -87,6 +87,15 @@ def test_what_a_recipe_appends_finds_the_image(tmp_path, fakeroot):
     assert (tmp_path / "deploy" / "app-1.0-oci").readlink() == Path(name)
 
 
+def test_with_sloci_a_recipe_finds_the_names_of_that_tool(tmp_path, fakeroot):
+    after = """\
+        [ -n "$image_name" ] || image_name=${IMAGE_NAME}${IMAGE_NAME_SUFFIX}-oci-${OCI_IMAGE_TAG}
+        test -f $image_name-${OCI_IMAGE_ARCH}-linux.oci-image.tar && echo "append: there"
+    """
+    done = run(recipe(tmp_path, OCI_IMAGE_BACKEND="sloci-image"), fakeroot, after=after)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "append: there")
+
+
 def test_what_a_recipe_prepends_comes_before_the_image(tmp_path, fakeroot):
     done = run(recipe(tmp_path), fakeroot, before=f"echo late >{tmp_path}/rootfs/etc/late")
     assert done.returncode == 0, done.stdout

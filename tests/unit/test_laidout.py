@@ -70,7 +70,7 @@ def lay_out(folder: Path, lower: Tree, upper: dict[str, Entry], removed=()) -> D
 
 def open_folder(folder: Path, *, spec: PackagesLayer = SPEC, epoch: int | None = EPOCH, **packages) -> LaidOutInstaller:
     wanted = config(layers=(spec,), laid_out=(str(folder),), epoch=epoch, packages=PACKAGES._replace(**packages))
-    return LaidOutInstaller(wanted, Tree(), Digests())
+    return LaidOutInstaller(wanted, Digests())
 
 
 def take_in(folder: Path, lower: Tree, epoch: int | None = EPOCH) -> Delta:
