@@ -7,7 +7,8 @@ Must not know tar, OCI or how a delta is made. Reads facts, never bytes.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .delta import hides
 from .errors import ConfigError, Fault, InputError, nearest
@@ -31,7 +32,7 @@ from .tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from .config import HostLayer, PathRule, PathsLayer
     from .digests import Digests
@@ -45,15 +46,30 @@ class Wanted(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """What lies below a layer: the tree, and as much of it as is the base image's."""
+    """What lies below a layer: the tree, what of it was the base image's, and what layers of host files put there."""
 
     tree: Tree
     base: Mapping[str, Entry]
+    given: Mapping[str, Entry] = MappingProxyType({})
+
+    def is_of_base(self, path: str) -> bool:
+        """Whether what is at a path is the base's; its directories are, whoever gave them other facts."""
+        return _is_still(self.tree.entry(path), self.base.get(path))
+
+    def is_given(self, path: str) -> bool:
+        """Whether what is at a path is what a layer of host files put there."""
+        return _is_still(self.tree.entry(path), self.given.get(path))
+
+
+def _is_still(entry: Entry | None, before: Entry | None) -> bool:
+    if entry is None or before is None:
+        return False
+    return entry is before or entry.kind == before.kind == DIRECTORY
 
 
 def want_rootfs(rootfs: Source, stack: Stack) -> Wanted:
     """The whole rootfs, on top of what is there."""
-    return Wanted(_at_real_places(stack.tree, dict(rootfs.walk(""))))
+    return Wanted(at_real_places(stack.tree, dict(rootfs.walk(""))))
 
 
 def want_paths(layer: PathsLayer, rootfs: Source, stack: Stack) -> Wanted:
@@ -69,9 +85,9 @@ def want_paths(layer: PathsLayer, rootfs: Source, stack: Stack) -> Wanted:
         if found.entry is not None and found.entry.kind == SYMLINK and layer.kind == "directories":
             _take(entries, rootfs, resolve(rootfs, path, follow=True))
     if layer.paths != ("/",):
-        return Wanted(_at_real_places(stack.tree, entries))
-    placed = _at_real_places(_LinksOfBase(stack), entries)
-    return Wanted(placed, _lacking(stack, placed))
+        return Wanted(at_real_places(stack.tree, entries))
+    placed = at_real_places(LastingLinks(stack.tree, stack.is_of_base), entries)
+    return Wanted(placed, lacking(stack, placed, lambda _path: False))
 
 
 def _take(entries: dict[str, Entry], rootfs: Source, found: Resolved) -> None:
@@ -136,7 +152,7 @@ def want_host(
             faults.append(Fault("OCI_LAYERS", f"layer '{layer.name}': '{copy.written}:{copy.destination}': {fault}"))
     if faults:
         raise ConfigError(faults)
-    return Wanted(_at_real_places(stack.tree, upper.entries))
+    return Wanted(at_real_places(stack.tree, upper.entries))
 
 
 def _copy(upper: Overlay, source: Directory, target: str, epoch: int) -> str:
@@ -166,16 +182,16 @@ def _copy(upper: Overlay, source: Directory, target: str, epoch: int) -> str:
     return ""
 
 
-class _LinksOfBase:
-    """What lies below a layer that replaces what this image put there: without this image's own links."""
+class LastingLinks:
+    """What lies below a layer that replaces what this image put there: of links only those that are to stay."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+    def __init__(self, tree: Lookup, stays: Callable[[str], bool]) -> None:
+        self._tree = tree
+        self._stays = stays
 
     def entry(self, path: str) -> Entry | None:
-        entry = self._stack.tree.entry(path)
-        own = entry is not None and entry.kind == SYMLINK and self._stack.base.get(path) is not entry
-        return None if own else entry
+        entry = self._tree.entry(path)
+        return None if entry is not None and entry.kind == SYMLINK and not self._stays(path) else entry
 
 
 class _Kept:
@@ -192,7 +208,7 @@ class _Kept:
         return entry
 
 
-def _at_real_places(lower: Lookup, entries: dict[str, Entry]) -> dict[str, Entry]:
+def at_real_places(lower: Lookup, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """The entries where they really come to lie: a directory where `lower` has a link is what the link leads to.
 
     Written at its own path it would hide the link, and with it all that lies behind it. A link that will no longer
@@ -260,12 +276,12 @@ def _absent(lower: Lookup, placed: Mapping[str, Entry], path: str) -> list[str]:
     return [name for name in (path, *ancestors(path)) if lower.entry(name) is None and name not in placed]
 
 
-def _lacking(stack: Stack, wanted: Mapping[str, Entry]) -> tuple[str, ...]:
-    """What the layers of this image put there that is not wanted; never a directory that holds files of the base."""
+def lacking(stack: Stack, there: Collection[str], spared: Callable[[str], bool]) -> tuple[str, ...]:
+    """What the layers of this image put there that is not to be there, nor spared; no directory with more in it."""
     gone = {
         path
-        for path, entry in stack.tree.entries.items()
-        if path and path not in wanted and stack.base.get(path) is not entry
+        for path in stack.tree.entries
+        if path and path not in there and not stack.is_of_base(path) and not spared(path)
     }
     for path in stack.tree.entries:
         if path not in gone:

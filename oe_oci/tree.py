@@ -255,3 +255,11 @@ def resolve(source: Lookup, path: str, *, follow: bool = False) -> Resolved:
         elif pending and entry is not None:
             passed.append(current)
     return Resolved(current, entry, tuple(passed))
+
+
+def place_of(source: Lookup, path: str, parents: dict[str, str]) -> str:
+    """Where the file of a path lies: behind the links on the way to it. `parents` has those known so far."""
+    up = parent(path)
+    if up not in parents:
+        parents[up] = resolve(source, up, follow=True).path
+    return join(parents[up], path.rpartition("/")[2]) if path else path

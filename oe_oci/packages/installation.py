@@ -130,6 +130,9 @@ class Installer(Protocol):
             ToolError: a file can not be read or kept.
         """
 
+    def names(self) -> frozenset[str]:
+        """The names of all packages that are installed so far, in the base image too."""
+
     def hold(self) -> None:
         """Have the payloads of the layer installed last at hand; to be called before that is written.
 

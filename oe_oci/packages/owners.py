@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
-from ..tree import DIRECTORY, ancestors, join, parent, resolve
+from ..tree import DIRECTORY, ancestors, place_of, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -77,19 +77,12 @@ class Owners:
         while self._unread:
             one, tree, parents = self._unread.pop()
             paths = self._database.files_of(tree, one)
-            self._enter(one, {path: _place(tree, self._diverted(path, one.name), parents) for path in paths})
+            self._enter(one, {path: place_of(tree, self._diverted(path, one.name), parents) for path in paths})
 
     def _enter(self, package: Installed, paths: Mapping[str, str]) -> None:
         self._paths[id(package)] = paths
         for place in paths.values():
             self._of.setdefault(place, []).append(package)
-
-
-def _place(tree: Tree, path: str, parents: dict[str, str]) -> str:
-    up = parent(path)
-    if up not in parents:
-        parents[up] = resolve(tree, up, follow=True).path
-    return join(parents[up], path.rpartition("/")[2])
 
 
 def outgoing(tree: Tree, owners: Owners, shipments: Iterable[Shipment]) -> frozenset[str]:

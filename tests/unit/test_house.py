@@ -32,10 +32,11 @@ GROUPS = {
     "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
-    "what a layer holds": "transfer locking store memory rootfs base delta populate accounts packages.database "
+    "what a layer holds": "transfer locking store memory rootfs base delta populate accounts owned packages.database "
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
-    "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
+    "packages.installation packages.place packages.owners packages.foreign packages.known rest packages.installer "
+    "packages.rpm.facts "
     "packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall packages.native "
     "packages.native.volatile packages.native.manager packages.native.root packages.native.links "
     "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "

@@ -21,7 +21,7 @@ from ...content import whole as bytes_of
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, ToolError
 from ...populate import Wanted
-from ...tree import DIRECTORY, Tree, ancestors, join, parent, resolve
+from ...tree import DIRECTORY, Tree, ancestors, place_of
 from ..database import KEEP, identity
 from ..installation import Installation, InstalledPackage, LayerPackages, plain_parents
 from .links import check_inside, led_inside
@@ -138,6 +138,10 @@ class NativeInstaller:
         wanted = self._wanted(tree, entries, held)
         return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))
 
+    def names(self) -> frozenset[str]:
+        """The names of all packages that are installed so far, in the base image too."""
+        return frozenset(one.name for one in self._installed if one.whole)
+
     def hold(self) -> None:
         """All files of the layer installed last are at hand."""
 
@@ -246,7 +250,7 @@ class NativeInstaller:
         for member in (member for contents in held for member in contents.members):
             users.add(member.user)
             groups.add(member.group)
-            path = _placed(tree, member.path, parents)
+            path = place_of(tree, member.path, parents)
             entry = entries.get(path)
             if entry is None or entry is whole.entries.get(path) or entry.kind != member.entry.kind:
                 continue
@@ -345,14 +349,6 @@ def _group_here(name: str) -> int | None:
         return grp.getgrnam(name).gr_gid
     except (KeyError, ValueError):
         return None
-
-
-def _placed(tree: Tree, path: str, parents: dict[str, str]) -> str:
-    """Where the file of a path lies, behind links."""
-    up = parent(path)
-    if up not in parents:
-        parents[up] = resolve(tree, up, follow=True).path
-    return join(parents[up], path.rpartition("/")[2]) if path else path
 
 
 def _fault(request: Request, planned: Sequence[Planned], installed: Sequence[Installed], outcome: Outcome) -> str:

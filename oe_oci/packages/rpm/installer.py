@@ -130,6 +130,10 @@ class RpmInstaller:
         scripts = [scripts_of(header) for header in headers]
         return Installation(wanted, asked, tell(resolution, self._held, scripts))
 
+    def names(self) -> frozenset[str]:
+        """The names of all packages that are installed so far, in the base image too."""
+        return frozenset(one.name for one in self._installed if one.whole)
+
     def hold(self) -> None:
         """Have the payloads of the layer installed last at hand; to be called before that is written.
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Which packages own what in the rootfs, as the file that OCI_ROOTFS_PACKAGES names says.
+
+Must not know which packages are in the image.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .errors import InputError, ToolError
+
+_VARIABLE = "OCI_ROOTFS_PACKAGES"
+_FORM = 'it holds {"packages": {"NAME": ["/path", …]}}'
+_LARGEST = 256 << 20  # bytes; of 50,000 packages, or a few million paths
+
+
+def read_owned(path: str) -> dict[str, tuple[str, ...]]:
+    """The paths that each package has, relative to the root.
+
+    Raises:
+        InputError: there is no such file, or it is of another form.
+        ToolError: it can not be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        what = "is a directory" if isinstance(error, IsADirectoryError) else "there is no such file"
+        raise InputError(f"{_VARIABLE}: {path}: {what}", hint=f"set it to a file, {_FORM}; or leave it out") from None
+    except OSError as error:
+        raise ToolError(f"{_VARIABLE}: cannot read {path}: {error.strerror}") from error
+    if len(data) > _LARGEST:
+        raise _malformed(path, f"has more than {_LARGEST >> 20} MiB")
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _malformed(path, f"not JSON: {str(error)[:120]}") from None
+    packages = value.get("packages") if isinstance(value, dict) else None
+    if not isinstance(packages, dict):
+        raise _malformed(path, "there is no object 'packages' in it")
+    return {name: tuple(_path(path, name, each) for each in _list(path, name, packages[name])) for name in packages}
+
+
+def _list(path: str, name: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise _malformed(path, f"package {name!r:.80}: {value!r:.80} is no list")
+    return value
+
+
+def _path(path: str, name: str, value: object) -> str:
+    parts = value.split("/") if isinstance(value, str) and value.startswith("/") else [".."]
+    if ".." in parts or "\0" in str(value):
+        raise _malformed(path, f"package {name!r:.80}: {value!r:.200} is no absolute path")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _malformed(path: str, what: str) -> InputError:
+    return InputError(f"{_VARIABLE}: {path}: {what}", hint=_FORM)

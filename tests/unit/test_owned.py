@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The file that says which package owns what in the rootfs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oe_oci.errors import InputError
+from oe_oci.owned import read_owned
+from oe_oci.tree import decode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HINT = 'it holds {"packages": {"NAME": ["/path", …]}}'
+
+
+def test_paths_are_as_a_tree_has_them(tmp_path: Path) -> None:
+    odd = decode(b"etc/\xff")
+    value = {"packages": {"a": ["/usr//bin/./a", f"/{odd}", "/"], "libb++": []}, "more": 1}
+    (tmp_path / "f").write_text(json.dumps(value), encoding="utf-8")
+    assert read_owned(str(tmp_path / "f")) == {"a": ("usr/bin/a", odd, ""), "libb++": ()}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b'{"packages": \xff}', "not JSON: 'utf-8' codec can't decode byte 0xff in position 13: invalid start byte"),
+        (b"[" * 100_000, "not JSON: maximum recursion depth exceeded"),
+        (b"null", "there is no object 'packages' in it"),
+        (b'{"package": {}}', "there is no object 'packages' in it"),
+        (b'{"packages": []}', "there is no object 'packages' in it"),
+        (b'{"packages": {"a": {"/x": 1}}}', "package 'a': {'/x': 1} is no list"),
+        (b'{"packages": {"a": ["/x", 1]}}', "package 'a': 1 is no absolute path"),
+        (b'{"packages": {"a": [""]}}', "package 'a': '' is no absolute path"),
+        (b'{"packages": {"a": ["/x/../y"]}}', "package 'a': '/x/../y' is no absolute path"),
+        (b'{"packages": {"a": ["/x\\u0000"]}}', r"package 'a': '/x\x00' is no absolute path"),
+    ],
+)
+def test_what_is_of_another_form(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        read_owned(str(tmp_path / "f"))
+    assert caught.value.message.startswith(f"OCI_ROOTFS_PACKAGES: {tmp_path}/f: {message}")
+    assert caught.value.hint == HINT
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none", "there is no such file"), ("f/x", "there is no such file"), ("", "is a directory")],
+)
+def test_what_is_no_file(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        read_owned(f"{tmp_path}/{name}")
+    assert caught.value.message == f"OCI_ROOTFS_PACKAGES: {tmp_path}/{name}: {message}"
+    assert caught.value.hint == f"set it to a file, {HINT}; or leave it out"
