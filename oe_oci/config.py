@@ -53,6 +53,14 @@ class RootfsLayer(NamedTuple):
     kind: str = "rootfs"
 
 
+class RestLayer(NamedTuple):
+    """What the rootfs has beyond the layers below; `owned` is the path of the file that says whose it is, or None."""
+
+    name: str
+    owned: str | None
+    kind: str = "rootfs-rest"
+
+
 class DatabaseLayer(NamedTuple):
     """The packages' database as it stands after all other layers: the last one where the database is to be on top."""
 
@@ -60,7 +68,7 @@ class DatabaseLayer(NamedTuple):
     kind: str = "database"
 
 
-LayerSpec = Union[PackagesLayer, PathsLayer, HostLayer, RootfsLayer, DatabaseLayer]
+LayerSpec = Union[PackagesLayer, PathsLayer, HostLayer, RootfsLayer, RestLayer, DatabaseLayer]
 
 
 class PackageSettings(NamedTuple):

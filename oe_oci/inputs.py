@@ -12,6 +12,8 @@ import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
+from .config import RestLayer
+from .owned import read_owned
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
 from .packages.installer import Installer as DebianInstaller
@@ -72,12 +74,19 @@ def open_inputs(
             rootfs = stack.enter_context(
                 open_rootfs(config.rootfs, config.epoch, limit=options.limit, scratch=stage, memory=memory)
             )
+        owned = _read_owned(config)
         installer = None
         if needs_packages(config):
             options.status("feeds")
             scratch = stage or stack.enter_context(_scratch())
             installer = stack.enter_context(_open_installer(config, options, memory, base.tree, scratch))
-        yield base, Inputs(base.tree, rootfs, installer, memory.digests)
+        yield base, Inputs(base.tree, rootfs, installer, memory.digests, owned)
+
+
+def _read_owned(config: Config) -> dict[str, tuple[str, ...]]:
+    """What packages own in the rootfs, where a layer asks for it and the configuration says where to find it."""
+    files = [spec.owned for spec in config.layers if isinstance(spec, RestLayer) and spec.owned is not None]
+    return read_owned(files[0]) if files else {}
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

@@ -7,10 +7,20 @@ Must not know tar, blobs or OCI documents.
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from .accounts import Owners, add_accounts
-from .config import Config, DatabaseLayer, HostLayer, LayerSpec, PackagesLayer, PathsLayer, RootfsLayer
+from .config import (
+    Config,
+    DatabaseLayer,
+    HostLayer,
+    LayerSpec,
+    PackagesLayer,
+    PathsLayer,
+    RestLayer,
+    RootfsLayer,
+)
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
 from .populate import (
@@ -23,10 +33,11 @@ from .populate import (
     want_paths,
     want_rootfs,
 )
+from .rest import Packages, want_database, want_rest
 from .tree import DIRECTORY, Entry, Source, Tree, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .content import Content
     from .digests import Digests
@@ -48,13 +59,14 @@ class PlannedLayer(NamedTuple):
 class Inputs(NamedTuple):
     """What layers are made of: the base image's tree, the rootfs and the packages where any layer takes of them.
 
-    `digests` are those of their files.
+    `digests` are those of their files; `owned` are the paths in the rootfs that packages have, by their names.
     """
 
     base: Tree
     rootfs: Source | None
     installer: Installer | None
     digests: Digests
+    owned: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
@@ -71,7 +83,8 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
     if not inputs.base.entries and needs_packages(config):
         # Which every image has: a layer of packages is the same as the lowest one and above others.
         tree.put("", Entry(DIRECTORY, 0o755))
-    stack = Stack(tree, inputs.base.entries)
+    given: dict[str, Entry] = {}
+    stack = Stack(tree, inputs.base.entries, given)
 
     def same(one: Content, other: Content) -> bool:
         return inputs.digests(one) == inputs.digests(other)
@@ -79,6 +92,7 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
     for number, spec in enumerate(config.layers):
         last = number == len(config.layers) - 1
         wanted, asked, packages = _want(spec, config, inputs, stack)
+        brought = wanted.entries if isinstance(spec, HostLayer) else {}
         asked = None if last else asked or Owners()
         wanted = add_accounts(config.accounts, wanted, tree, same, asked=asked, epoch=config.epoch or 0)
         if last and config.path_rules:
@@ -87,13 +101,14 @@ def plan_layers(config: Config, inputs: Inputs) -> Iterator[PlannedLayer]:
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
         yield PlannedLayer(spec, delta, left_out, packages)
         apply(tree, delta)
+        given.update((path, tree.entries[path]) for path in brought)
         if inputs.installer is not None and packages is None and not last:
             inputs.installer.notice(tree, delta.entries)
 
 
 def needs_rootfs(config: Config) -> bool:
     """Whether any layer takes from the rootfs."""
-    return any(isinstance(spec, (PathsLayer, RootfsLayer)) for spec in config.layers)
+    return any(isinstance(spec, (PathsLayer, RootfsLayer, RestLayer)) for spec in config.layers)
 
 
 def needs_packages(config: Config) -> bool:
@@ -109,13 +124,29 @@ def _want(
     if isinstance(spec, (PackagesLayer, DatabaseLayer)):
         assert inputs.installer is not None
         if isinstance(spec, DatabaseLayer):
-            return inputs.installer.database(stack.tree), None, None
+            return _want_database(config, inputs, stack), None, None
         return inputs.installer.install(spec, stack.tree)
     assert inputs.rootfs is not None
     if isinstance(spec, PathsLayer):
         return want_paths(spec, inputs.rootfs, stack), None, None
+    if isinstance(spec, RestLayer):
+        return want_rest(inputs.rootfs, stack, _packages(config, inputs)), None, None
     assert isinstance(spec, RootfsLayer), spec
     return want_rootfs(inputs.rootfs, stack), None, None
+
+
+def _want_database(config: Config, inputs: Inputs, stack: Stack) -> Wanted:
+    """The database on top: with the rest of the rootfs also that one's, where it tells of the same packages."""
+    assert inputs.installer is not None
+    found = None
+    if inputs.rootfs is not None and any(isinstance(spec, RestLayer) for spec in config.layers):
+        found = want_database(inputs.rootfs, stack, _packages(config, inputs))
+    return inputs.installer.database(stack.tree) if found is None else found
+
+
+def _packages(config: Config, inputs: Inputs) -> Packages:
+    assert inputs.installer is not None
+    return Packages(inputs.installer.names(), inputs.owned, config.packages.database)
 
 
 def check_apart(config: Config) -> None:
@@ -130,7 +161,7 @@ def check_apart(config: Config) -> None:
         ("OCI_LAYERS", copy.source) for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies
     ]
     for spec in config.layers:
-        if config.rootfs is not None and isinstance(spec, (PathsLayer, RootfsLayer)):
+        if config.rootfs is not None and isinstance(spec, (PathsLayer, RootfsLayer, RestLayer)):
             paths = spec.paths if isinstance(spec, PathsLayer) else ("/",)
             places += [("IMAGE_ROOTFS", os.path.join(config.rootfs, path.strip("/"))) for path in paths]
     faults = [

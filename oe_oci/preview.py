@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .build import archive_method
 from .cache import open_cache
 from .compress import choose
-from .config import Config, HostLayer, LayerSpec, PackagesLayer, PathsLayer
+from .config import Config, DatabaseLayer, HostLayer, LayerSpec, PackagesLayer, PathsLayer
 from .inputs import Options, open_inputs
 from .layer import members
 from .memory import open_memory
@@ -140,4 +140,4 @@ def content(spec: LayerSpec) -> tuple[str, ...]:
         return spec.paths
     if isinstance(spec, HostLayer):
         return tuple(f"{copy.written}:{copy.destination}" for copy in spec.copies)
-    return ("/",) if spec.kind == "rootfs" else ("/var/lib",)
+    return ("/var/lib",) if isinstance(spec, DatabaseLayer) else ("/",)

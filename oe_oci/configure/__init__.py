@@ -20,6 +20,7 @@ from .grammar import parse_layers
 from .names import read_names
 from .ownership import read_host_owner, read_path_rules
 from .platforms import read_platform, target_of
+from .rest import add_rest_layer
 from .runtime import read_annotations, read_run_config
 from .settings import NONE, OFF, Settings, one_of, quoted, use, wrong
 from .variables import TABLE
@@ -103,11 +104,12 @@ def _read(settings: Settings, places: _Places) -> Config:
     layers = _read_layers(settings, has_rootfs=rootfs is not None)
     _check_backend(settings, layers)
     packages = read_packages(settings, layers, platform, places.feeds)
+    layers = add_database_layer(settings, layers, packages)
     auto, epoch = _read_auto_labels(settings), _read_epoch(settings)
     return Config(
         names=read_names(settings),
         platform=platform,
-        layers=add_database_layer(settings, layers, packages),
+        layers=add_rest_layer(settings, layers, has_rootfs=rootfs is not None),
         base=base,
         run=read_run_config(settings),
         author=settings.unicode("OCI_IMAGE_AUTHOR_EMAIL") or settings.unicode("OCI_IMAGE_AUTHOR"),

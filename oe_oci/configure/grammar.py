@@ -28,7 +28,8 @@ _FORM = "write name:type:content, such as tools:packages:busybox,curl"
 _COPY = "write source:dest, such as files/app.conf:/etc/app.conf"
 _FROM_ROOT = "write the path in the image, from '/'"
 _ENDING_COMMA = "where a '+' belongs to a name, separate with ',' and end the content with ','"
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+NAME_HINT = "a name has letters, digits, '.', '_' and '-'"
 # A feed's names are narrower still; this keeps what a package manager would take for an option or a path away from it.
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 PACKAGE_HINT = "a package's name has letters, digits, '+', '-', '.' and '_'"
@@ -57,7 +58,7 @@ def parse_layers(text: str, folder: str) -> Layers:
             entry.fault(
                 f"the name '{entry.name}' is taken by entry {quoted(entries[entry.name])}", "write another name"
             )
-        elif _NAME.fullmatch(entry.name):
+        elif NAME.fullmatch(entry.name):
             entries[entry.name] = word
         faults += entry.faults
         notes += entry.notes
@@ -109,9 +110,9 @@ class _Entry:
             self.name = ""
             self.faults.append(Fault("", f"entry {quoted(self.word)} is not name:type:content", _FORM))
             return None
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             what = f"{quoted(self.name)} is not a layer's name" if self.name else "the layer's name is missing"
-            self.fault(what, "a name has letters, digits, '.', '_' and '-'" if self.name else _FORM)
+            self.fault(what, NAME_HINT if self.name else _FORM)
         if self.kind not in TYPES:
             what = f"unknown layer type {quoted(self.kind)}" if self.kind else "the layer's type is missing"
             self.fault(what, nearest(self.kind, TYPES) or use(TYPES))

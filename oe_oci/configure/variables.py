@@ -173,6 +173,24 @@ TABLE = (
         "The layers, lowest first. See [The layers' grammar](#the-layers-grammar).",
         "Words `name:type:content`; types `packages`, `directories`, `files`, `host`.",
     ),
+    Variable(
+        "OCI_ROOTFS_LAYER",
+        "layers",
+        "",
+        "Adds a layer of this name at the end, where the image has layers of packages: what the root file system has"
+        " beyond them, and what it lacks of theirs. See"
+        " [The rest of the rootfs](layers.md#the-rest-of-the-rootfs).",
+        "Letters, digits, `.`, `_` and `-`; empty adds none.",
+    ),
+    Variable(
+        "OCI_ROOTFS_PACKAGES",
+        "layers",
+        None,
+        "The file that says which package owns what in the root file system, so that the layer of `OCI_ROOTFS_LAYER`"
+        " leaves out what is only of packages that are in no layer.",
+        'The path of a JSON file, `{"packages": {"NAME": ["/path", …]}}`; a relative one is meant from `TOPDIR`.',
+        "no path is any package's",
+    ),
     Variable("OCI_LAYER_KEEP_EMPTY", "layers", "0", "Keeps a layer that holds nothing, instead of a note.", _SWITCH),
     Variable(
         "OCI_HOST_OWNER",

@@ -8,7 +8,7 @@ from support.configs import PACKAGES
 from support.variables import FakeVariables
 
 from oe_oci.architectures import ARCHITECTURES, debian
-from oe_oci.config import Accounts, Config, DatabaseLayer, Group, PackageSettings, PackagesLayer, User
+from oe_oci.config import Accounts, Config, DatabaseLayer, Group, PackageSettings, PackagesLayer, RestLayer, User
 from oe_oci.configure import configure
 from oe_oci.errors import ConfigError
 
@@ -141,6 +141,32 @@ class TestDatabase:
 
     def test_its_layers_name_is_free_without_it(self) -> None:
         assert made("/feed", OCI_LAYERS="package-database:packages:x").layers[0].name == "package-database"
+
+
+REST = {"OCI_ROOTFS_LAYER": "rest", "IMAGE_ROOTFS": "/rootfs"}
+
+
+class TestRestOfTheRootfs:
+    def test_is_the_last_layer(self) -> None:
+        config = made("/feed", OCI_LAYERS="a:packages:x b:host:f:/f", OCI_ROOTFS_PACKAGES="owned.json", **REST)
+        assert config.layers[2:] == (RestLayer("rest", "/project/owned.json", "rootfs-rest"),)
+
+    def test_is_below_the_database_on_top(self) -> None:
+        config = made("/feed", OCI_PACKAGE_DATABASE="top", **REST)
+        assert config.layers[1:] == (RestLayer("rest", None), DatabaseLayer())
+
+    @pytest.mark.parametrize("layers", ["all:directories:/", "a:host:f:/f", ""])
+    def test_without_packages_there_is_none(self, layers: str) -> None:
+        config = made(OCI_LAYERS=layers, **REST)
+        assert not [layer for layer in config.layers if isinstance(layer, RestLayer)]
+        assert config.notes == ()
+
+    def test_in_single_mode_there_is_none(self) -> None:
+        config = made("/feed", OCI_LAYER_MODE="single", **REST)
+        assert [layer.kind for layer in config.layers] == ["rootfs"]
+
+    def test_empty_asks_for_none(self) -> None:
+        assert len(made("/feed", OCI_ROOTFS_LAYER="", IMAGE_ROOTFS="/rootfs").layers) == 1
 
 
 def accounts(text: str) -> Accounts:

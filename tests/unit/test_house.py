@@ -48,7 +48,7 @@ GROUPS = {
     "drivers": "build preview",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "
-    "configure.accounts",
+    "configure.accounts configure.rest",
     "BitBake's syntax to variables": "bbconf bbconf.names bbconf.syntax bbconf.expand bbconf.variables",
     "what people read": "render inspection imagediff unpack lint",
     "command line": "commands cachecommands cli __main__",
