@@ -36,8 +36,8 @@ GROUPS = {
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
     "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
-    "packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall packages.native "
-    "packages.native.volatile packages.native.manager packages.native.root packages.native.links "
+    "packages.rpm.features packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall "
+    "packages.native packages.native.volatile packages.native.manager packages.native.root packages.native.links "
     "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
     "packages.native.dnfplugin packages.native.rpmcatalog packages.native.repository packages.native.dnf "
     "packages.native.installer packages.native.choose plan inputs",

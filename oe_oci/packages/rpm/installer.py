@@ -25,6 +25,7 @@ from . import database
 from .archive import scripts_of
 from .entered import entered
 from .facts import Facts
+from .features import check_features
 from .files import files_of
 from .header import Header
 from .place import Below, Erased, place
@@ -115,6 +116,8 @@ class RpmInstaller:
         self._held = self._read([one.package for one in selected])
         shipments = [Shipment(one.package, contents, None) for one, contents in zip(selected, self._held)]
         headers = [_header(one.package.path, contents, "header") for one, contents in zip(selected, self._held)]
+        for header in headers:
+            check_features(header)
         files = [{file.path: file for file in files_of(header)} for header in headers]
         erased = [old for one in selected for old in (one.replaces, *one.obsoletes) if old is not None]
         placement, going = place(shipments, files, self._below(tree, erased), self._config.epoch)
