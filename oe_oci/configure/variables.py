@@ -295,6 +295,15 @@ TABLE = (
         "Words, each the name of a package.",
     ),
     Variable(
+        "RPM_PREFER_ELF_ARCH",
+        "packages",
+        "2",
+        "Which file stays where two rpm packages have different ELF files at one path, as packages of multilib do: `1`"
+        " that of 32 bits, `2` that of 64 bits, `4` that of MIPS's N32. BitBake sets it in a recipe where it is not"
+        " `2`.",
+        "`1`, `2` or `4`.",
+    ),
+    Variable(
         "OCI_PACKAGE_MANAGER",
         "packages",
         "auto",

@@ -61,6 +61,8 @@ def _manager(config: Config, feeds: Feeds | RpmFeeds, place: Place) -> tuple[Cat
     """The package manager of the feeds' format, and what it may choose from."""
     policy = policy_of(config.packages, feeds.kind)
     if not isinstance(feeds, Feeds):
-        return RpmCatalog(feeds, policy), Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
+        settings = config.packages
+        dnf = Dnf(place, settings.feeds, feeds.archs, policy, config.accounts, settings.prefer_color)
+        return RpmCatalog(feeds, policy), dnf
     catalog = DebianCatalog(feeds, policy)
     return catalog, Opkg(place, catalog) if feeds.kind == IPK else Apt(place, catalog)

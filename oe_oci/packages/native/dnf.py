@@ -21,7 +21,7 @@ from ...run import run, run_logged
 from ...tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, encode, join, parent, resolve, shown
 from ..foreign import check_format
 from ..package import RPM as FORMAT
-from ..rpm import database
+from ..rpm import database, tags
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
@@ -79,7 +79,7 @@ _FOLDERS = tuple(
 _MACROS = {
     "_db_backend": "sqlite",
     "_pkgverify_level": "digest",
-    "_transaction_color": "0",
+    "_transaction_color": "7",
     "_install_langs": "all",
     "_excludedocs": "0",
     "_netsharedpath": "%{nil}",
@@ -97,7 +97,7 @@ class Dnf:
     """dnf and rpm in the place `place`.
 
     `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first. `accounts` are
-    those that the image gets beside those of its files.
+    those that the image gets beside those of its files, `color` the preferred one of ELF files.
     """
 
     databases = tuple(f"{root}/" for root in database.ROOTS)
@@ -106,13 +106,20 @@ class Dnf:
     changes_root = True
 
     def __init__(
-        self, place: Place, feeds: Sequence[str], archs: Sequence[str], policy: Policy, accounts: Accounts
+        self,
+        place: Place,
+        feeds: Sequence[str],
+        archs: Sequence[str],
+        policy: Policy,
+        accounts: Accounts,
+        color: int = tags.ELF64,
     ) -> None:
         self._place = place
         self._feeds = feeds
         self._archs = archs
         self._policy = policy
         self._accounts = accounts
+        self._color = color
         self._program = _find_program()
         if "$" in place.root:
             hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
@@ -274,7 +281,7 @@ class Dnf:
         bad = ",".join(sorted(self._policy.bad_recommendations))
         self._write(_SETTINGS.format(weak=weak, bad=bad), "dnf.conf")
         settings = {
-            "macros": {"_dbpath": f"/{self._database}", **_MACROS},
+            "macros": {"_dbpath": f"/{self._database}", "_prefer_color": str(self._color), **_MACROS},
             "arch": _preferences(self._archs),
             "exclude": sorted(self._policy.exclude),
         }

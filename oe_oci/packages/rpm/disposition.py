@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # What is done with a file of a package. Of the last three what was there is put aside, or the new one is beside it.
 CREATE, SKIP, SAVE, BACKUP, BESIDE = "create", "skip", ".rpmsave", ".rpmorig", ".rpmnew"
+HIDE = "hide"  # another package's file of the preferred colour is there
 
+_COLORS = tags.ELF32 | tags.ELF64 | tags.ELF_N32
 # By the number of hexadecimal digits, which is another one for each kind that packages have.
 _ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
@@ -51,6 +53,17 @@ def difference(one: File, other: File) -> str:
     if kind == FILE and (one.size, one.digest) != (other.size, other.digest):
         return "other content"
     return "device numbers" if kind in (CHAR, BLOCK) and one.device != other.device else ""
+
+
+def is_preferred(one: File, other: File, color: int) -> bool | None:
+    """Whether of two ELF files of one path, which differ, it is the first that stays; None where no colour tells.
+
+    `color` is the preferred one.
+    """
+    first, second = one.color & _COLORS, other.color & _COLORS
+    if not first or not second or first == second or not (first | second) & color:
+        return None
+    return bool(first & color)
 
 
 def keeps(file: File) -> bool:

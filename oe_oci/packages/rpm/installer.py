@@ -23,7 +23,7 @@ from ..place import Shipment
 from ..world import policy_of
 from . import database
 from .archive import scripts_of
-from .entered import entered
+from .entered import entered, with_hidden
 from .facts import Facts
 from .features import check_features
 from .files import files_of
@@ -120,7 +120,9 @@ class RpmInstaller:
             check_features(header)
         files = [{file.path: file for file in files_of(header)} for header in headers]
         erased = [old for one in selected for old in (one.replaces, *one.obsoletes) if old is not None]
-        placement, going = place(shipments, files, self._below(tree, erased), self._config.epoch)
+        placement, going = place(
+            shipments, files, self._below(tree, erased), self._config.epoch, self._config.packages.prefer_color
+        )
         entries, asked = self._named(layer.name, tree, shipments, placement)
         wanted = Wanted(entries, left_over(tree, going, placement))
         self._advance(selected, headers, files, erased, placement)
@@ -202,14 +204,34 @@ class RpmInstaller:
         new: list[tuple[Installed, Mapping[str, str]]] = []
         for one, header, listed, contents, owned in zip(selected, headers, files, self._held, placement.owned):
             signature = _header(one.package.path, contents, "signature")
-            package = database.installed(entered(header, signature, self._epoch), requested=not one.asked_by)
+            hidden = {number for number, path in enumerate(listed) if path not in owned}
+            package = database.installed(entered(header, signature, self._epoch, hidden), requested=not one.asked_by)
             self._facts.learn(package, listed)
             new.append((package, owned))
-        self._installed = [one for one in self._installed if id(one) not in gone]
+        changed = self._changed_below(placement)
+        there = [one for one in self._installed if id(one) not in gone]
+        self._installed = [changed[id(one)][0] if id(one) in changed else one for one in there]
         self._installed += (package for package, _ in new)
         self._known = None
-        self._owners.advance(self._installed, new, ())
+        self._owners.advance(self._installed, [*changed.values(), *new], ())
         self._changed = self._changed or bool(new)
+
+    def _changed_below(self, placement: Placement) -> dict[int, tuple[Installed, Mapping[str, str]]]:
+        """The packages below some of whose files are hidden now, with that in their headers.
+
+        They go by the ids in memory of those they stand for; with each are the places of what it still has.
+        """
+        found: dict[int, tuple[Installed, Mapping[str, str]]] = {}
+        taken = {id(package): package for package, _ in placement.taken}
+        for number, package in taken.items():
+            assert package.header is not None
+            places = {place for one, place in placement.taken if one is package}
+            paths = self._owners.paths(package)
+            listed = enumerate(files_of(package.header))
+            header = with_hidden(package.header, [at for at, file in listed if paths.get(file.path) in places])
+            kept = {path: place for path, place in paths.items() if place not in places}
+            found[number] = package._replace(header=header), kept
+        return found
 
     def _with_database(self, whole: Tree, tree: Tree, wanted: Wanted) -> Wanted:
         """What a layer wants, with the database as it is after it; `whole` is the tree with what is wanted."""
