@@ -279,6 +279,10 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
         (f'<?xml version="1.0"?>{BOMB}]><metadata>&j;</metadata>'.encode(), "has a document type"),
         (b"<metadata>" + b" " * ((1 << 20) - 13) + b"<!DOCTYPE x></metadata>", "has a document type"),
         ("\ufeff<metadata/>".encode("utf-16"), "is no XML"),
+        ("<metadata/>".encode("utf-16-le"), "is no XML in UTF-8"),
+        (b'<?xml version="1.0" encoding="UTF-7"?><metadata/>', "is no XML in UTF-8"),
+        (b"<?xml version='1.0' encoding = 'ISO-8859-1'?><metadata/>", "is no XML in UTF-8"),
+        (b"<metadata>\0</metadata>", "is no XML in UTF-8"),
         (primary([f'<package type="rpm"><name>{"(" * 40000}</name>' + f'<x y="{"(" * 40000}"/>']), "more than 32768"),
         (primary(['<package type="rpm"><arch>noarch</arch></package>']), "can not be the name of a package"),
         (primary([element(facts("a 1 noarch")._replace(version="1 2"))]), "can not be the version"),
@@ -288,6 +292,15 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
 )
 def test_damaged_metadata(tmp_path, data, text):
     refused(text, write_primary(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    "begin", ["", "<?xml version='1.0' encoding='us-ascii'?>", '\ufeff<?xml version="1.0" encoding = "utf-8" ?>']
+)
+def test_ways_to_begin(tmp_path, begin):
+    data = primary([element(facts(SHOP))]).decode()
+    begun = data[data.index("<metadata") :]
+    assert found(opened(write_primary(tmp_path, f"{begin}{begun}".encode())), "shop") == ["1:2.0-3 x86_64 0"]
 
 
 def test_lying_checksums(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from support.rpmfeeds import opened, world, write_feed
 
 from oe_oci.errors import ConfigError, InputError
-from oe_oci.packages.rpm.relation import is_deep, leaves, parse
+from oe_oci.packages.rpm.relation import leaves, parse
 from oe_oci.packages.rpm.resolve import missing_names, resolve
 
 if TYPE_CHECKING:
@@ -272,8 +272,3 @@ def test_what_a_relation_asks_for(text, names):
     found = leaves(text) if text.startswith("(") else parse(text)
     assert [str(relation) for relation in found] == names
     assert str(parse(text)[0]) in (text, names[0] if names else "")
-
-
-def test_depth():
-    assert not is_deep("(" * 60 + ")" * 60)
-    assert is_deep("(a and " * 70 + "b" + ")" * 70)

@@ -237,6 +237,7 @@ class Feeds:
                     self.pool.extend(source.repo, file, source.metadata["filelists"].path)
         if paths and left:
             self.pool.arrange(self.archs, disabled)
+        self.pool.check()
 
     def digest(self, package: Package) -> str:
         """The SHA-256 of a package's file, in hexadecimal; read where its index does not tell.
@@ -299,7 +300,7 @@ def _recalled(pool: Pool, primary: Metadata, number: int, remember: Remembered) 
 
 def _head(key: str) -> bytes:
     version = importlib.metadata.version("solv")
-    return f"oe-oci rpm index 1 {version} {key}\n".encode()  # the first number changes with what is kept
+    return f"oe-oci rpm index 2 {version} {key}\n".encode()  # the first number changes with what is kept
 
 
 def _key(primary: Metadata, digests: Digests) -> str:
