@@ -230,6 +230,20 @@ def test_an_index_is_used_where_there_is_one_and_made_elsewhere(host):
         odd.install("unlisted")
 
 
+@pytest.mark.parametrize("kind", ["md5", "sha512"])
+@pytest.mark.parametrize("manager", ["rpm builtin", "dnf"])
+def test_a_package_is_held_against_an_index_of_any_kind(folder, kind, manager):
+    tools.need_root()
+    tools.need("dnf", "rpm", "createrepo_c")
+    kit, feed = Kit(MANAGERS[manager], folder), folder / "feed"
+    feed.mkdir()
+    package("app", given={"f": b"one"}).write(feed)
+    tools.run("createrepo_c", "-q", "--checksum", kind, feed)
+    kit.build("right", "app:packages:app", feed)
+    package("app", given={"f": b"two"}).write(feed)
+    assert "app-1.0-1.noarch" in kit.refuse("wrong", "app:packages:app", feed)
+
+
 # ---- on top of others
 
 

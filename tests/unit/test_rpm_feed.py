@@ -27,6 +27,7 @@ from support.rpmfeeds import (
 )
 
 from oe_oci.errors import ConfigError, InputError
+from oe_oci.packages.payload import Payloads
 from oe_oci.packages.rpm import feed, repomd
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def refused(text: str, *folders: Path, **how) -> InputError:
     return caught.value
 
 
+SHOWN = {"md5": "MD5", "sha1": "SHA-1", "sha224": "SHA-224", "sha384": "SHA-384", "sha512": "SHA-512"}
 SHOP, LIBC, DOCS = "shop 1:2.0-3 ; needs libc", "libc 3", "docs 1 noarch"
 
 
@@ -93,6 +95,22 @@ def test_a_folder(tmp_path, write):
     os.unlink(one.path)
     with pytest.raises(InputError, match="which is not there" if write is write_indexed else "is no more"):
         feeds.check_present(one)
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha224", "sha384", "sha512"])
+def test_a_checksum_of_any_kind_is_held_against_the_file(tmp_path, kind):
+    made = package(facts(DOCS))
+    path = made.write(tmp_path)
+    said = hashlib.new(kind, made.data).hexdigest()
+    text = element(facts(DOCS), size=len(made.data)).replace(pkgid(facts(DOCS)), said).replace('"sha256"', f'"{kind}"')
+    one = one_of(opened(write_primary(tmp_path, primary([text]))), "docs")
+    assert (one.digest, one.checksum) == (None, said)
+    with Payloads() as payloads:
+        (contents,) = payloads.read([one], 1)
+        assert contents.digest == hashlib.sha256(made.data).hexdigest()
+        path.write_bytes(rpms.package("docs", "1-1", tags={1004: (rpms.I18N, ["docs for tesTs"])}).data)
+        with pytest.raises(InputError, match=f"docs-1-1.noarch.rpm: its {SHOWN[kind]} is .*, the index says {said}"):
+            payloads.read([one], 1)
 
 
 def test_both_ways_of_reading_find_the_same_relations(tmp_path):

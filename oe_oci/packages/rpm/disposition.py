@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ... import tree
 from ...content import content_digest, pieces
 from ...tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK
+from ..contents import ALGORITHMS
 from ..database import md5_of
 from . import tags
 
@@ -26,8 +27,6 @@ CREATE, SKIP, SAVE, BACKUP, BESIDE = "create", "skip", ".rpmsave", ".rpmorig", "
 HIDE = "hide"  # another package's file of the preferred colour is there
 
 _COLORS = tags.ELF32 | tags.ELF64 | tags.ELF_N32
-# By the number of hexadecimal digits, which is another one for each kind that packages have.
-_ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
 
 def kind_of(file: File) -> str:
@@ -118,7 +117,7 @@ def _is_as_shipped(file: File, there: Entry) -> bool:
 def _digest(there: Entry, file: File) -> str:
     """The digest of what is there, of the kind that the package has of its file."""
     assert there.content is not None
-    name = _ALGORITHMS.get(len(file.digest), "md5")
+    name = ALGORITHMS.get(len(file.digest), "md5")
     if name in ("md5", "sha256"):
         return md5_of(there.content) if name == "md5" else content_digest(there.content)
     state = hashlib.new(name, usedforsecurity=False)

@@ -16,6 +16,7 @@ from ... import kept
 from ...architectures import architecture, is_other
 from ...errors import InputError, ToolError
 from ...tree import decode, encode
+from ..contents import ALGORITHMS
 from ..index import REPOMD
 from ..package import RPM, Package, check_present
 from . import repomd
@@ -171,12 +172,15 @@ class Feeds:
             size = solvable.lookup_num(solv.SOLVABLE_DOWNLOADSIZE)
             if size > _LARGEST:
                 raise InputError(f"{source.where}: {solvable}: {size} can not be the size of a package", hint=ANEW)
-            digest = _sha256(solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM), self.pool)
+            known = solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM)
+            checksum = str(known.hex()) if known is not None else ""
+            digest = checksum if ALGORITHMS.get(len(checksum)) == "sha256" else None
             if source.metadata:
                 self._listing[path] = source.where
             facts = (solvable.name, solvable.evr, self.pool.arch(solvable))
             fields = dict(zip(("Package", "Version", "Architecture"), facts))
-            self._packages[number] = Package(*facts, fields, path, size or None, digest, source.feed)
+            other = checksum if digest is None and len(checksum) in ALGORITHMS else ""
+            self._packages[number] = Package(*facts, fields, path, size or None, digest, source.feed, other)
         return self._packages[number]
 
     def rank(self, one: Package) -> tuple[int, int]:
@@ -246,11 +250,6 @@ class Feeds:
             InputError, ToolError: it can not be read.
         """
         return self._digests(_file(package.path, self._digests)).hex() if package.digest is None else package.digest
-
-
-def _sha256(checksum: Any, pool: Pool) -> str | None:
-    known = checksum is not None and checksum.type == pool.solv.REPOKEY_TYPE_SHA256
-    return str(checksum.hex()) if known else None
 
 
 def _words(archs: Sequence[str]) -> tuple[str, ...]:
