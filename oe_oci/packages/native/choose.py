@@ -18,6 +18,7 @@ from .installer import Workshop
 from .manager import Manager, Place
 from .opkg import INHERITED, Opkg, plainly
 from .recall import Recall
+from .repository import repositories
 from .root import WorkRoot, check_rights
 from .rpmcatalog import RpmCatalog
 
@@ -62,7 +63,8 @@ def _manager(config: Config, feeds: Feeds | RpmFeeds, place: Place) -> tuple[Cat
     policy = policy_of(config.packages, feeds.kind)
     if not isinstance(feeds, Feeds):
         settings = config.packages
-        dnf = Dnf(place, settings.feeds, feeds.archs, policy, config.accounts, settings.prefer_color)
+        offered = repositories(feeds)
+        dnf = Dnf(place, offered, feeds.archs, policy, config.accounts, settings.prefer_color)
         return RpmCatalog(feeds, policy), dnf
     catalog = DebianCatalog(feeds, policy)
     return catalog, Opkg(place, catalog) if feeds.kind == IPK else Apt(place, catalog)

@@ -96,7 +96,7 @@ _FAILED_TEST = re.compile(r".*(?:install of|attempted installs of|package) (.+?)
 class Dnf:
     """dnf and rpm in the place `place`.
 
-    `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first. `accounts` are
+    It chooses from `repositories`; `archs` are the architectures taken, the lowest priority first. `accounts` are
     those that the image gets beside those of its files, `color` the preferred one of ELF files.
     """
 
@@ -108,14 +108,14 @@ class Dnf:
     def __init__(
         self,
         place: Place,
-        feeds: Sequence[str],
+        repositories: Sequence[repository.Repository],
         archs: Sequence[str],
         policy: Policy,
         accounts: Accounts,
         color: int = tags.ELF64,
     ) -> None:
         self._place = place
-        self._feeds = feeds
+        self._repositories = repositories
         self._archs = archs
         self._policy = policy
         self._accounts = accounts
@@ -288,8 +288,8 @@ class Dnf:
         self._write(json.dumps(settings), "plugins", dnfplugin.SETTINGS)
         self._write(dnfplugin.PLUGIN, "plugins", "oe_oci.py")
         if not self._places:
-            found = repository.repositories(self._feeds)
-            self._places = [(one.feed, self._metadata(number, one)) for number, one in enumerate(found)]
+            found = enumerate(self._repositories)
+            self._places = [(one.feed, self._metadata(number, one)) for number, one in found]
         self._write(repository.configured(self._places), "repos", "feeds.repo")
 
     def _metadata(self, number: int, found: repository.Repository) -> str:

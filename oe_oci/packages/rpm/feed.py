@@ -56,7 +56,7 @@ class Found(NamedTuple):
 class _Source(NamedTuple):
     """The packages of one index, or those of a feed that none is for; their files are named from `folder`.
 
-    `limit` bounds the uncompressed bytes of further metadata.
+    `limit` bounds the uncompressed bytes of further metadata; `loose` are the files where there is no index.
     """
 
     repo: Any
@@ -66,6 +66,7 @@ class _Source(NamedTuple):
     where: str
     metadata: dict[str, Metadata]
     limit: int | None
+    loose: tuple[str, ...] = ()
 
     def place(self, location: str) -> str:
         """Where a package's file lies.
@@ -182,6 +183,11 @@ class Feeds:
             other = checksum if digest is None and len(checksum) in ALGORITHMS else ""
             self._packages[number] = Package(*facts, fields, path, size or None, digest, source.feed, other)
         return self._packages[number]
+
+    @property
+    def places(self) -> list[tuple[str, int, tuple[str, ...]]]:
+        """The folders that packages are named from, each with its feed's number and with what lies in it unlisted."""
+        return [(source.folder, source.feed, source.loose) for source in self._sources.values()]
 
     def rank(self, one: Package) -> tuple[int, int]:
         """What decides between packages before their versions: the less, the better."""
@@ -341,7 +347,7 @@ def _loose(pool: Pool, found: Found, paths: Sequence[str], remember: Remembered)
             kept.keep(place, head, text)
     with spooled(text) as file:
         repo = pool.add(file, found.top, -found.number)
-    source = _Source(repo, found.number, found.top, found.top, found.top, {}, None)
+    source = _Source(repo, found.number, found.top, found.top, found.top, {}, None, tuple(names))
     _check(source)
     return source
 
