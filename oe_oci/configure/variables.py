@@ -245,7 +245,7 @@ TABLE = (
         "packages",
         None,
         "The architectures packages may have, the lowest priority first: where two are of one name, the one of the"
-        f" later architecture is taken. {_IN_THE_CLASS}",
+        f" later architecture is taken; of rpm `noarch` is as good as any. {_IN_THE_CLASS}",
         "Words, such as `all any core2-64`.",
         "those the feeds hold, the target's own last; for `deb` `all` and the target's",
     ),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from support import merge, namespaces, rpms, sources, tools
 from support.managers import MANAGERS, Kit
-from support.rpmfeeds import opened
+from support.rpmfeeds import opened, world
 from support.rpms import STRING, STRINGS, device, file, package
 
 from oe_oci.config import Accounts
@@ -22,6 +22,7 @@ from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.native.repository import repositories
+from oe_oci.packages.rpm.resolve import resolve
 from oe_oci.packages.world import Policy
 from oe_oci.tree import FILE, SYMLINK, Entry, Overlay, Tree
 
@@ -207,6 +208,26 @@ def test_the_first_feed_wins_then_the_later_architecture_then_the_higher_version
     archs = ("noarch", "core2-64", "qemux86-64")
     assert host.choose("app", feeds=["feed", "other"], archs=archs) == ["app 0.9-1 qemux86_64"]
     assert host.choose("lib", feeds=["other", "feed"], archs=archs) == ["lib 3.0-1 noarch"]
+
+
+@pytest.mark.parametrize("name", ["app", "wants"])
+@pytest.mark.parametrize(
+    "offered",
+    [
+        [("1-1", "qemux86_64"), ("2-1", "noarch")],
+        [("2-1", "qemux86_64"), ("1-1", "noarch")],
+        [("1-1", "qemux86_64"), ("1-1", "noarch")],
+        [("1-1", "core2_64"), ("1-1", "noarch")],
+        [("3-1", "core2_64"), ("1-1", "qemux86_64"), ("2-1", "noarch")],
+        [("3-1", "core2_64"), ("2-1", "qemux86_64"), ("1-1", "noarch")],
+    ],
+)
+def test_what_is_for_any_architecture_ranks_as_built_in(host, name, offered):
+    host.offer(*(package("app", *one) for one in offered), package("wants", requires=["app"]))
+    archs = ("all", "any", "noarch", "core2-64", "qemux86-64")
+    found = resolve(world(opened(host.feed, archs=archs)), "app", [name]).selected
+    built_in = sorted(" ".join(one.package[:3]) for one in found)
+    assert host.choose(name, archs=archs) == built_in
 
 
 def test_packages_for_another_processor_are_installed(host):

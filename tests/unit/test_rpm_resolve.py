@@ -145,10 +145,18 @@ def test_one_architecture_of_a_name(ask, refuse):
 
 
 def test_the_architecture_goes_before_the_version(ask):
-    offered = ("y 1 ; needs x", "x 1 qemux86_64", "x 2 core2_64", "x 3 noarch")
+    offered = ("y 1 ; needs x", "x 1 qemux86_64", "x 2 core2_64")
     archs = ("all", "core2-64", "x86_64", "qemux86_64")
     assert shown(ask("y", *offered, archs=archs))[0] == "x 1-1 for y"
     assert shown(ask("y", "y 2 ; needs x > 1", *offered[1:], archs=archs))[0] == "x 2-1 for y"
+
+
+@pytest.mark.parametrize("names", ["x", "y"])
+@pytest.mark.parametrize(("independent", "chosen"), [("2", "x 2-1 noarch"), ("0", "x 1-1 qemux86_64")])
+def test_what_is_for_any_architecture_is_as_good_as_the_best(ask, names, independent, chosen):
+    offered = ("y 1 ; needs x", "x 1 qemux86_64", "x 3 core2_64", f"x {independent} noarch")
+    found = ask(names, *offered, archs=("all", "core2-64", "x86_64", "qemux86_64")).selected[0].package
+    assert f"{found.name} {found.version} {found.arch}" == chosen
 
 
 def test_an_older_version_where_another_needs_it(ask):

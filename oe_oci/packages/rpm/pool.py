@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 NOARCH = "noarch"
-# libsolv takes `noarch` for as good as any architecture, whatever it is told; so it gets another word for it.
-_NOARCH = "independent"
 _LISTED, _ALL = 500_000, 4_000_000  # packages in the lists that one relation becomes, and that all become
 # The files that primary metadata have of each package, as all who make them agree.
 _PRIMARY = re.compile(r"/etc/.*|(/.*)?bin/.*|/usr/lib/sendmail")
@@ -59,7 +57,6 @@ class Pool:
         self._note(repo, where, [Rich(*one) for one in json.loads(found)])
         with spooled(data) as file:
             self._load(lambda stream, _language, flags: repo.add_solv(stream, flags), file, where, 0)
-        self._name_independent(repo)
         return repo
 
     def written(self, repo: Any) -> bytes:
@@ -91,10 +88,11 @@ class Pool:
     def arrange(self, archs: Sequence[str], disabled: Iterable[int]) -> set[str]:
         """Make known what provides what, for some architectures, the lowest priority first, and without some packages.
 
-        Returns the paths that packages need and that primary metadata do not have.
+        `noarch` goes without saying, and is as good as any other, as with dnf. Returns the paths that packages need and
+        that primary metadata do not have.
         """
-        words = [_NOARCH if word == NOARCH else word for word in reversed(archs)]
-        self.inner.setarch(":".join(dict.fromkeys([*words, _NOARCH])))
+        # One word alone libsolv would take for all that a processor of that name can run.
+        self.inner.setarch(":".join([*(word for word in reversed(archs) if word != NOARCH), "none"]))
         self.inner.set_disabled_list(list(disabled))
         paths = map(self.inner.id2str, self.inner.addfileprovides_queue())
         self.inner.createwhatprovides()
@@ -136,24 +134,9 @@ class Pool:
         file.seek(0)
         self._load(repo.add_rpmmd, file, where, 0)
         self._note(repo, where, found)
-        self._name_independent(repo)
 
     def _note(self, repo: Any, where: str, found: Sequence[Rich]) -> None:
         self._rich[repo.id] = where, [(one, rich.parse(one.text)) for one in found]
-
-    def arch(self, solvable: Any) -> str:
-        """A package's architecture, in rpm's words."""
-        return NOARCH if solvable.arch == _NOARCH else str(solvable.arch)
-
-    def location(self, solvable: Any) -> str:
-        """Where a package's file lies, as its metadata say; libsolv makes usual names of what it knows of a package."""
-        named = solvable.arch == _NOARCH
-        if named:
-            solvable.arch = NOARCH
-        location = solvable.lookup_location()[0] or ""
-        if named:
-            solvable.arch = _NOARCH
-        return str(location)
 
     def _load(self, load: Any, file: BinaryIO, where: str, flags: int) -> None:
         stream = self.solv.xfopen_fd("", os.dup(file.fileno()))
@@ -163,11 +146,6 @@ class Pool:
             stream.close()
         if not done:
             raise InputError(f"{where}: damaged index: {self.inner.errstr}", hint=ANEW)
-
-    def _name_independent(self, repo: Any) -> None:
-        for one in repo.solvables:
-            if one.arch == NOARCH:
-                one.arch = _NOARCH
 
 
 def spooled(data: bytes) -> BinaryIO:
