@@ -231,6 +231,7 @@ CASES = {
             [a2(file("/x", b"2", flags=CONFIG)), b2(file("/x", b"2", flags=CONFIG))],
         ]
     ),
+    "a link where the database is": Case([[a()], [b(symlink("/var/lib/rpm", "../x"))]]),
     # Files of two colours.
     "32 bits, 64 bits": Case([[a(ELF32), b(ELF64)]]),
     "64 bits, 32 bits": Case([[a(ELF64), b(ELF32)]]),

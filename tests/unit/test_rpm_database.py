@@ -104,6 +104,26 @@ def test_a_database_behind_links():
     assert set(write(lower, *database.read(lower), new("app")).files) == {"usr/lib/sysimage/rpm/rpmdb.sqlite"}
 
 
+SYSIMAGE = "usr/lib/sysimage/rpm"
+
+
+@pytest.mark.parametrize(
+    ("entries", "place"),
+    [
+        ({"usr/lib": directory()}, "var/lib/rpm"),
+        ({SYSIMAGE: directory()}, SYSIMAGE),
+        ({SYSIMAGE: directory(), "var/lib/rpm": directory()}, "var/lib/rpm"),
+        ({SYSIMAGE: directory(), "var/lib/rpm": link(f"/{SYSIMAGE}")}, SYSIMAGE),
+        ({"var/lib/rpm": link(f"/{SYSIMAGE}")}, SYSIMAGE),
+        ({SYSIMAGE: link("../../share/rpm"), "usr/share/rpm": directory()}, "usr/share/rpm"),
+        ({SYSIMAGE: file(b"")}, "var/lib/rpm"),
+        ({"usr/share/rpm": directory()}, "var/lib/rpm"),
+    ],
+)
+def test_a_new_database_lies_where_the_image_has_room_for_it(entries, place):
+    assert set(write(Tree(with_parents(entries)), new("app")).files) == {f"{place}/rpmdb.sqlite"}
+
+
 def test_files_that_were_not_installed_are_not_its_own():
     files = {"/usr/share/a": b"", "/usr/share/b": b"", "/usr/share/doc/a": b""}
     lower = base(headers.sqlite(headers.stored("a", "1", files, _1029=[0, 0, 2])))

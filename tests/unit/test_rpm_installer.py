@@ -514,6 +514,28 @@ class TestDatabase:
         alone, above = made.layers("b", database=database)[0], made.layers("a", "b", database=database)[1]
         assert alone.entries == above.entries
 
+    def test_it_lies_where_a_package_of_the_layer_leads(self, build):
+        link = package(
+            "rpm", given=[folder("/usr/lib/sysimage/rpm"), symlink("/var/lib/rpm", "../../usr/lib/sysimage/rpm")]
+        )
+        made = build(link, package("a"))
+        for layer in made.layers("rpm", "a"):
+            assert "usr/lib/sysimage/rpm/rpmdb.sqlite" in layer.entries
+        assert made.installed == {"rpm": "1.0-1", "a": "1.0-1"}
+
+    @pytest.mark.parametrize("database", ["keep", "top"])
+    def test_a_link_where_it_lies_below(self, build, database):
+        link = package("rpm", given=[symlink("/var/lib/rpm", "../../usr/lib/sysimage/rpm")])
+        made = build(link, package("a"))
+        if database == "top":  # nothing lies below, but in the base
+            assert "usr/lib/sysimage/rpm/rpmdb.sqlite" in made.layers("a", "rpm", database="top")[2].entries
+        else:
+            with pytest.raises(
+                InputError, match=r"^rpm 1\.0-1: /var/lib/rpm is a link to '\.\./\.\./usr/lib"
+            ) as caught:
+                made.layers("a", "rpm")
+            assert "have rpm in the first layer of packages" in caught.value.hint
+
     def test_a_file_for_each_package_there_is_none(self, build):
         with pytest.raises(ConfigError, match=r"OCI_PACKAGE_DATABASE: 'status\.d' has a file for each package"):
             self.made(build).layers("a", database="status.d")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...content import pieces
 from ...errors import InputError
-from ...tree import FILE, resolve, shown
+from ...tree import DIRECTORY, FILE, resolve, shown
 from ..database import KEEP, Writer, damaged, relative
 from ..package import Installed
 from . import ndb, sqlite, tags
@@ -71,6 +71,12 @@ def folder(tree: Lookup) -> str:
     return _found(tree)[0]
 
 
+def is_in(tree: Lookup, path: str) -> bool:
+    """Whether a path is the folder of the tree's database, and no link to it."""
+    there = _there(tree)
+    return there is not None and there[0] == path == resolve(tree, path, follow=True).path
+
+
 def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
     root, name = _found(tree)
     path = f"{root}/{name}"
@@ -95,13 +101,24 @@ def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
 
 
 def _found(tree: Lookup) -> tuple[str, str]:
-    """The database's folder and file; where none is there those that it will have."""
+    """The database's folder and file; where none is there those that it will have.
+
+    That is the first folder unless the second one alone is there: an rpm that has its database there brings it.
+    """
+    there = _there(tree)
+    if there is not None:
+        return there
+    first, second = (resolve(tree, root, follow=True).entry for root in ROOTS[:2])
+    other = first is None and second is not None and second.kind == DIRECTORY
+    return ROOTS[1] if other else ROOTS[0], _SQLITE
+
+
+def _there(tree: Lookup) -> tuple[str, str] | None:
     for root in ROOTS:
         for name in (_SQLITE, _NDB, _BERKELEY):
-            entry = resolve(tree, f"{root}/{name}", follow=True).entry
-            if entry is not None:
+            if resolve(tree, f"{root}/{name}", follow=True).entry is not None:
                 return root, name
-    return ROOTS[0], _SQLITE
+    return None
 
 
 def _bytes(tree: Lookup, path: str) -> bytes:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Callable
 from ...accounts import Owners as AskedFor
 from ...accounts import read_names
 from ...delta import Delta, apply
-from ...errors import ConfigError, Fault
+from ...errors import ConfigError, Fault, InputError
 from ...populate import Wanted
-from ...tree import Overlay, Tree, shown
+from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
 from ..foreign import DATABASES, check_format
 from ..installation import Installation, plain_parents, tell, with_database
@@ -23,6 +23,7 @@ from ..place import Shipment
 from ..world import policy_of
 from . import database
 from .archive import scripts_of
+from .disposition import kind_of
 from .entered import entered, with_hidden
 from .facts import Facts
 from .features import check_features
@@ -119,6 +120,7 @@ class RpmInstaller:
         for header in headers:
             check_features(header)
         files = [{file.path: file for file in files_of(header)} for header in headers]
+        self._check_database(tree, shipments, files)
         erased = [old for one in selected for old in (one.replaces, *one.obsoletes) if old is not None]
         placement, going = place(
             shipments, files, self._below(tree, erased), self._config.epoch, self._config.packages.prefer_color
@@ -172,6 +174,26 @@ class RpmInstaller:
 
         gone = [Erased(one, self._facts.of(one), self._owners.paths(one)) for one in erased]
         return Below(tree, owners, gone)
+
+    def _check_database(self, tree: Tree, shipments: Sequence[Shipment], files: Sequence[Mapping[str, File]]) -> None:
+        """See that no package moves the folder of the database that lies below.
+
+        Raises:
+            InputError: one has a link there.
+        """
+        links = (
+            (shipment.package, listed[root])
+            for shipment, listed in zip(shipments, files)
+            for root in database.ROOTS
+            if root in listed and kind_of(listed[root]) == SYMLINK
+        )
+        for package, link in links:
+            if database.is_in(tree, link.path):
+                raise InputError(
+                    f"{package.shown}: {shown(link.path)} is a link to {link.target!r}, and what lies below has its"
+                    " package database there",
+                    hint=f"have {package.name} in the first layer of packages: the database then lies behind the link",
+                )
 
     def _named(
         self, layer: str, tree: Tree, shipments: Sequence[Shipment], placement: Placement
