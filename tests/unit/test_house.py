@@ -35,7 +35,8 @@ GROUPS = {
     "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
     "what a layer holds": "transfer locking store memory rootfs base delta populate accounts packages.database "
     "packages.dpkg packages.opkg packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
-    "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
+    "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.made packages.rpm.database "
+    "packages.alternatives "
     "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
     "packages.rpm.features packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall "
     "packages.native packages.native.volatile packages.native.manager packages.native.root packages.native.links "

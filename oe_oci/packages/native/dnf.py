@@ -162,8 +162,8 @@ class Dnf:
         written = database.normalized(tree, Tree(entries), request.epoch)
         for path in written.directories:
             entries[path] = Entry(DIRECTORY, 0o755, mtime=request.epoch)
-        for path, (data, mode) in written.files.items():
-            entries[path] = Entry(FILE, mode, mtime=request.epoch, size=len(data), content=Literal(data))
+        for path, file in written.files.items():
+            entries[path] = file.entry(request.epoch)
         for path in written.removed:
             entries.pop(path, None)
         return entries

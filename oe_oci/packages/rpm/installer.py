@@ -12,6 +12,7 @@ from ...accounts import Owners as AskedFor
 from ...accounts import read_names
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, InputError
+from ...memory import Memory
 from ...populate import Wanted
 from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
@@ -29,6 +30,7 @@ from .facts import Facts
 from .features import check_features
 from .files import files_of
 from .header import Header
+from .made import content_of
 from .place import Below, Erased, place
 from .resolve import missing_names, resolve
 from .world import World
@@ -55,10 +57,17 @@ class RpmInstaller:
     """Installs the packages of layer after layer; an `Installer` of rpm packages.
 
     `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
+    `memory` knows of databases that earlier builds made.
     """
 
     def __init__(
-        self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None
+        self,
+        config: Config,
+        feeds: Feeds,
+        base: Tree,
+        read: Read,
+        hold: Hold = lambda _packages: None,
+        memory: Memory | None = None,
     ) -> None:
         settings = config.packages
         if settings.database == PER_PACKAGE:
@@ -69,6 +78,7 @@ class RpmInstaller:
         self._feeds = feeds
         self._read = read
         self._hold = hold
+        self._memory = memory or Memory()
         self._policy = policy_of(config.packages, RPM)
         check_format(base, RPM, "the base image")
         self._installed = list(database.read(base))
@@ -257,7 +267,8 @@ class RpmInstaller:
 
     def _with_database(self, whole: Tree, tree: Tree, wanted: Wanted) -> Wanted:
         """What a layer wants, with the database as it is after it; `whole` is the tree with what is wanted."""
-        written = database.write(whole, Step(self._installed, (), (), (), self._epoch), KEEP)
+        step = Step(self._installed, (), (), (), self._epoch)
+        written = database.write(whole, step, KEEP, lambda packages: content_of(packages, self._memory))
         return with_database(tree, wanted, written, self._epoch)
 
 
