@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import tools
+from support import rpms, tools
 from support.rpmfeeds import element, facts, package, primary
 
 from oe_oci.errors import InputError
 from oe_oci.packages.rpm import clauses, repomd, rich
+from oe_oci.packages.rpm.entered import entered
 from oe_oci.packages.rpm.entries import find_rich
+from oe_oci.packages.rpm.features import check_features
 from oe_oci.packages.rpm.header import Header
 from oe_oci.packages.rpm.primary import document
 from oe_oci.packages.rpm.primary import package as metadata
@@ -51,8 +53,10 @@ def changed(data: bytes, changes: list[tuple[int, int, bool]]) -> bytes:
 def test_headers(changes):
     data = package(facts(TEXT)).header
     with contextlib.suppress(InputError):
-        text = metadata(Header(changed(data, changes), "shop"))
-        assert document([text]).startswith(b"<?xml")
+        header = Header(changed(data, changes), "shop")
+        assert document([metadata(header)]).startswith(b"<?xml")
+        check_features(header)
+        assert entered(header, Header(rpms.header({1000: (rpms.INT32, 1)}, 62), "signature"), 0, {0, 2}).data
 
 
 @settings(max_examples=300, deadline=None)
