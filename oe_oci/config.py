@@ -79,7 +79,8 @@ class PackageSettings(NamedTuple):
     `kind` is `deb` or `ipk`, None where the feeds tell. `feeds` are absolute folders, the first one first. `archs` has
     the lowest priority first, None stands for what the feeds hold; `native` is the target's architecture in Debian's
     words. `database` is what becomes of the packages' database: `keep`, `top`, `status.d` or `remove`. `manager` is
-    what installs: `native`, the real package manager of the format, or `builtin`.
+    what installs: `native`, the real package manager of the format, or `builtin`. `prefer_color` is rpm's
+    bit for the kind of ELF file that stays where two packages have different ones at a path.
     """
 
     kind: str | None
@@ -91,6 +92,7 @@ class PackageSettings(NamedTuple):
     exclude: tuple[str, ...]
     database: str
     manager: str = "builtin"
+    prefer_color: int = 2
 
 
 class User(NamedTuple):

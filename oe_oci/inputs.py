@@ -134,4 +134,4 @@ def _open_installer(config: Config, options: Options, memory: Memory, base: Tree
         else:
             from .packages.rpm.installer import RpmInstaller  # noqa: PLC0415 - most images have no rpm packages
 
-            yield RpmInstaller(config, feeds, base, read, reader.hold)
+            yield RpmInstaller(config, feeds, base, read, reader.hold, memory)

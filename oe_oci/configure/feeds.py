@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
 _MANAGERS = ("auto", "native", "builtin")
+_COLORS = ("2", "1", "4")  # of ELF files, as rpm counts them
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -52,6 +53,7 @@ def read_packages(
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
         database=database,
         manager=_manager(settings, takers, kind),
+        prefer_color=int(settings.choice("RPM_PREFER_ELF_ARCH", _COLORS)),
     )
 
 

@@ -276,7 +276,7 @@ TABLE = (
         "packages",
         None,
         "The architectures packages may have, the lowest priority first: where two are of one name, the one of the"
-        f" later architecture is taken. {_IN_THE_CLASS}",
+        f" later architecture is taken; of rpm `noarch` is as good as any. {_IN_THE_CLASS}",
         "Words, such as `all any core2-64`.",
         "those the feeds hold, the target's own last; for `deb` `all` and the target's",
     ),
@@ -324,6 +324,15 @@ TABLE = (
         "",
         "Packages that are never installed; it is an error where one is needed.",
         "Words, each the name of a package.",
+    ),
+    Variable(
+        "RPM_PREFER_ELF_ARCH",
+        "packages",
+        "2",
+        "Which file stays where two rpm packages have different ELF files at one path, as packages of multilib do: `1`"
+        " that of 32 bits, `2` that of 64 bits, `4` that of MIPS's N32. BitBake sets it in a recipe where it is not"
+        " `2`.",
+        "`1`, `2` or `4`.",
     ),
     Variable(
         "OCI_PACKAGE_MANAGER",

@@ -64,14 +64,14 @@ def read_package(
 ) -> Contents:
     """Read a package's file once, from its start to its end; `payload` gets the uncompressed data.tar.
 
-    `size` and `digest` (SHA-256, hexadecimal) are what the file must have, where known. `limit` bounds the bytes of
+    `size` and `digest` (of any kind) are what the file must have, where known. `limit` bounds the bytes of
     the payload (default: what the file's size makes plausible).
 
     Raises:
         InputError: the file is not what `size` and `digest` say, is no package, or is damaged or hostile.
         ToolError: it can not be read, or `payload` not be kept.
     """
-    with PackageFile(path, where, size) as file:
+    with PackageFile(path, where, size, digest) as file:
         control: dict[str, bytes] = {}
         members: tuple[Member, ...] = ()
         try:
@@ -86,9 +86,9 @@ def read_package(
             conffiles = _conffiles(control.get("conffiles", b""), where)
         except InputError as error:
             # Why a file can not be read is said best by that it is another one.
-            file.check(digest, error)
+            file.check(error)
             raise
-        file.check(digest)
+        file.check()
         return Contents(fields, control, conffiles, members, payload, file.digest.hexdigest(), file.length)
 
 

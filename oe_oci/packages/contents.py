@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .package import Package
 
 _PIECE = 1 << 18
+# Kinds of digests by the number of their hexadecimal digits, which is another one for each.
+ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
 
 class Keeper(Holder, Protocol):
@@ -67,17 +69,22 @@ def _other(message: str) -> InputError:
 
 
 class PackageFile:
-    """A package's file while it is read; a context manager.
+    """A package's file while it is read; a context manager. `digest` is the SHA-256 of what was read.
+
+    `expected` is what the whole file must come to where that is known, hexadecimal, of the kind that its length tells.
 
     Raises:
         InputError: there is none, or it is no file or not of `size` bytes, where that is known.
         ToolError: it can not be read.
     """
 
-    def __init__(self, path: str, where: str, size: int | None = None) -> None:
+    def __init__(self, path: str, where: str, size: int | None = None, expected: str | None = None) -> None:
         self.path = path
         self.where = where
         self.digest = hashlib.sha256()
+        self._expected = expected
+        self._kind = ALGORITHMS.get(len(expected or ""), "sha256")
+        self._other = None if self._kind == "sha256" else hashlib.new(self._kind, usedforsecurity=False)
         self._passed = 0
         try:
             # O_NONBLOCK: a fifo in a feed must not hang the build.
@@ -113,9 +120,11 @@ class PackageFile:
                 return
             self._passed += len(piece)
             self.digest.update(piece)
+            if self._other is not None:
+                self._other.update(piece)
             yield piece
 
-    def check(self, digest: str | None, cause: InputError | None = None) -> None:
+    def check(self, cause: InputError | None = None) -> None:
         """Read what is left, and raise where the file is not the one that was asked for."""
         for _ in self.pieces:
             pass
@@ -124,9 +133,10 @@ class PackageFile:
                 f"{self.where}: changed its size while it was read",
                 hint="nothing may write to the inputs during a build; start again when that has ended",
             ) from cause
-        found = self.digest.hexdigest()
-        if digest is not None and found != digest:
-            raise _other(f"{self.where}: its SHA-256 is {found}, the index says {digest}") from cause
+        found = (self._other or self.digest).hexdigest()
+        if self._expected and found != self._expected:
+            kind = self._kind.upper().replace("SHA", "SHA-")
+            raise _other(f"{self.where}: its {kind} is {found}, the index says {self._expected}") from cause
 
 
 def gathered(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:

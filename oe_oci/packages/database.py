@@ -19,7 +19,7 @@ from .package import Installed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..content import Content
+    from ..content import Content, Part
     from ..tree import Lookup, Overlay, Resolved, Source
 
 KEEP, PER_PACKAGE = "keep", "status.d"  # the values of OCI_PACKAGE_DATABASE that write one
@@ -71,8 +71,15 @@ class Step(NamedTuple):
 
 
 class DatabaseFile(NamedTuple):
-    data: bytes
+    """A file of the database: its bytes, or where they lie."""
+
+    data: bytes | Part
     mode: int
+
+    def entry(self, epoch: int) -> Entry:
+        """The same as a tree has it."""
+        content = Literal(self.data) if isinstance(self.data, bytes) else self.data
+        return Entry(FILE, self.mode, mtime=epoch, size=content.size, content=content)
 
 
 class Written(NamedTuple):
@@ -306,8 +313,8 @@ def enter(upper: Overlay, written: Written, epoch: int) -> None:
     """Put what is written of a database on a tree; what is to be removed is left to the caller."""
     for path in written.directories:
         upper.put(path, Entry(DIRECTORY, 0o755, mtime=epoch), epoch)
-    for path, (data, mode) in written.files.items():
-        upper.put(path, Entry(FILE, mode, mtime=epoch, size=len(data), content=Literal(data)), epoch)
+    for path, file in written.files.items():
+        upper.put(path, file.entry(epoch), epoch)
 
 
 class Writer:
@@ -319,7 +326,7 @@ class Writer:
         self._directories: set[str] = set()
         self._removed: set[str] = set()
 
-    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+    def put(self, path: str, data: bytes | Part, mode: int = 0o644) -> None:
         """Write a file.
 
         Raises:

@@ -21,7 +21,8 @@ class Package(NamedTuple):
 
     `fields` are those of its index entry or control file, under their usual names (`Pre-Depends`, `Multi-Arch`).
     `path` is its file; `size` in bytes and `digest` (SHA-256, hexadecimal) are None where only the file can tell.
-    `feed` is the number of the feed, 0 the first.
+    `feed` is the number of the feed, 0 the first. `checksum` is what the index gives in place of the SHA-256,
+    hexadecimal too, of the kind that its length tells; else empty.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Package(NamedTuple):
     size: int | None
     digest: str | None
     feed: int
+    checksum: str = ""
 
     @property
     def shown(self) -> str:

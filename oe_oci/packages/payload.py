@@ -156,7 +156,7 @@ class Payload:
             ToolError: it can not be read, or its payload not be kept.
         """
         self._wanted = wanted
-        contents = self._read(self.package.size, self.package.digest)
+        contents = self._read(self.package.size, self.package.digest or self.package.checksum)
         self._wanted = lambda: True
         check_identity(contents, self.package)
         return contents

@@ -57,7 +57,7 @@ class PackageReader:
             file = files[number]
             if file is not None and self._is_there(packages[number], file):
                 self._memory.digests.learn(file, bytes.fromhex(contents.digest))
-            self._memory.keep(contents.digest, _kind(packages[number]), to_json(contents, self._bound(contents.size)))
+            self._memory.keep(contents.digest, _kind(packages[number]), self._value(packages[number], contents))
         return [contents or found[number] for number, contents in enumerate(recalled)]
 
     def hold(self, packages: Sequence[Contents]) -> None:
@@ -71,6 +71,9 @@ class PackageReader:
 
     def _bound(self, size: int) -> int:
         return limit_for(size, self._limit)
+
+    def _value(self, package: Package, contents: Contents) -> dict[str, Any]:
+        return {**to_json(contents, self._bound(contents.size)), "checksum": package.checksum}
 
     def _file(self, package: Package) -> Region | None:
         """A package's file, read where its digest is worth knowing; None where reading it will tell what is wrong."""
@@ -97,6 +100,8 @@ class PackageReader:
         value = self._memory.recall(digest, _kind(package))
         # What one bound lets pass a lower one may not.
         if value is None or file.size != (package.size or file.size) or value["bound"] > self._bound(file.size):
+            return None
+        if package.checksum not in ("", value.get("checksum", "")):
             return None
         payload = self._payloads.unread(package, digest, self._limit)
         contents = from_value(value, package.path, payload, digest, file.size)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from support import merge, namespaces, rpms, sources, tools
 from support.managers import MANAGERS, Kit
+from support.rpmfeeds import opened, world
 from support.rpms import STRING, STRINGS, device, file, package
 
 from oe_oci.config import Accounts
@@ -20,6 +21,8 @@ from oe_oci.content import Literal
 from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
+from oe_oci.packages.native.repository import repositories
+from oe_oci.packages.rpm.resolve import resolve
 from oe_oci.packages.world import Policy
 from oe_oci.tree import FILE, SYMLINK, Entry, Overlay, Tree
 
@@ -63,7 +66,8 @@ class Host(NamedTuple):
             path.mkdir(parents=True, exist_ok=True)
         place = Place(str(self.root), str(scratch))
         chosen = Policy("rpm", "amd64", **policy)  # type: ignore[arg-type]
-        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen, Accounts())
+        offered = opened(*(self.folder / each for each in feeds), archs=archs)
+        return Dnf(place, repositories(offered), archs, chosen, Accounts())
 
     def choose(self, *names: str, **options: object) -> list[str]:
         return shown(self.dnf(**options).resolve(Request("app", names, (), 0)))  # type: ignore[arg-type]
@@ -206,6 +210,26 @@ def test_the_first_feed_wins_then_the_later_architecture_then_the_higher_version
     assert host.choose("lib", feeds=["other", "feed"], archs=archs) == ["lib 3.0-1 noarch"]
 
 
+@pytest.mark.parametrize("name", ["app", "wants"])
+@pytest.mark.parametrize(
+    "offered",
+    [
+        [("1-1", "qemux86_64"), ("2-1", "noarch")],
+        [("2-1", "qemux86_64"), ("1-1", "noarch")],
+        [("1-1", "qemux86_64"), ("1-1", "noarch")],
+        [("1-1", "core2_64"), ("1-1", "noarch")],
+        [("3-1", "core2_64"), ("1-1", "qemux86_64"), ("2-1", "noarch")],
+        [("3-1", "core2_64"), ("2-1", "qemux86_64"), ("1-1", "noarch")],
+    ],
+)
+def test_what_is_for_any_architecture_ranks_as_built_in(host, name, offered):
+    host.offer(*(package("app", *one) for one in offered), package("wants", requires=["app"]))
+    archs = ("all", "any", "noarch", "core2-64", "qemux86-64")
+    found = resolve(world(opened(host.feed, archs=archs)), "app", [name]).selected
+    built_in = sorted(" ".join(one.package[:3]) for one in found)
+    assert host.choose(name, archs=archs) == built_in
+
+
 def test_packages_for_another_processor_are_installed(host):
     host.offer(package("app", "1.0-1", "cortexa57"), package("app", "2.0-1", "x86_64"))
     chosen, outcome = host.install("app", archs=("noarch", "cortexa57"))
@@ -228,6 +252,36 @@ def test_an_index_is_used_where_there_is_one_and_made_elsewhere(host):
     assert sorted(odd.feed.rglob("*")) == before
     with pytest.raises(Refused):
         odd.install("unlisted")
+
+
+@pytest.mark.parametrize("manager", ["rpm builtin", "dnf"])
+def test_what_lies_below_an_index_that_does_not_list_it_is_offered(folder, manager):
+    tools.need_root()
+    tools.need("dnf", "rpm", "createrepo_c")
+    kit, feed = Kit(MANAGERS[manager], folder), folder / "feed"
+    (feed / "later").mkdir(parents=True)
+    package("app", requires=["lib"]).write(feed)
+    tools.run("createrepo_c", "-q", feed)
+    package("lib").write(feed / "later")
+    package("beside").write(feed)
+    assert kit.build("all", "app:packages:app", feed).names("app") == ["app", "lib"]
+    assert "beside-1.0-1.noarch.rpm lies in the feed, but its index does not list it" in kit.refuse(
+        "unlisted", "app:packages:beside", feed
+    )
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha512"])
+@pytest.mark.parametrize("manager", ["rpm builtin", "dnf"])
+def test_a_package_is_held_against_an_index_of_any_kind(folder, kind, manager):
+    tools.need_root()
+    tools.need("dnf", "rpm", "createrepo_c")
+    kit, feed = Kit(MANAGERS[manager], folder), folder / "feed"
+    feed.mkdir()
+    package("app", given={"f": b"one"}).write(feed)
+    tools.run("createrepo_c", "-q", "--checksum", kind, feed)
+    kit.build("right", "app:packages:app", feed)
+    package("app", given={"f": b"two"}).write(feed)
+    assert "app-1.0-1.noarch" in kit.refuse("wrong", "app:packages:app", feed)
 
 
 # ---- on top of others
@@ -274,6 +328,7 @@ def test_the_database_stays_where_the_base_has_it(host):
 @pytest.mark.parametrize("path", ["etc", "etc/dnf", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/.rpm.lock"])
 def test_a_link_that_leads_to_this_machine_is_an_error(host, path):
     below = tree({path: Entry(SYMLINK, 0o777, target="/etc/away")})
+    host.offer(package("app"))
     with pytest.raises(InputError, match=f"/{path}: is a link"):
         host.dnf().prepare(below, Request("app", ("app",), (), 0))
 

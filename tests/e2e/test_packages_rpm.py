@@ -27,7 +27,7 @@ CONF = f"""\
 OCI_LAYERS = "\\
     base:packages:filesystem,setup,shell \\
     lib:packages:lib \\
-    app:packages:app,extra \\
+    app:packages:app,extra,lib32 \\
 "
 OCI_IMAGE_ACCOUNTS = "user:late:71"
 SOURCE_DATE_EPOCH = "{EPOCH}"
@@ -61,6 +61,8 @@ LIB = [
         folder("/usr/share/lib", 0o2750, group="adm", mtime=LATE),
         file("/usr/share/lib/old", b"1"),
         file("/etc/lib.conf", b"one\n", flags=CONFIG),
+        file("/usr/bin/lib-query", b"64 bits", 0o755, color=2),
+        file("/usr/bin/lib-wide", b"32 bits", 0o755, color=1),
     ], requires=["/bin/sh"], compression="zst", large=True),
 ]  # fmt: skip
 APP = [
@@ -74,6 +76,10 @@ APP = [
         file("/etc/app.conf", b"conf\n", 0o640, flags=CONFIG | NOREPLACE, mtime=LATE),
         ghost("/var/lib/app.state"),
     ], requires=["lib >= 1", "extra"], tags={1024: (rpms.STRING, "exit 1"), 1086: (rpms.STRING, "/bin/sh")}),
+    package("lib32", given=[  # another processor's, as dnf is to install it for this one
+        file("/usr/bin/lib-query", b"32 bits", 0o755, color=1),
+        file("/usr/bin/lib-wide", b"64 bits wide", 0o755, color=2),
+    ]),
     package("extra", given=[folder("/usr/share/lib", 0o2750, group="adm"), file("/usr/share/lib/extra", b"x")],
             compression="none"),
 ]  # fmt: skip
@@ -99,6 +105,7 @@ class Root:
         self.path = path
 
     def __call__(self, *words: object, status: int | None = 0) -> str:
+        words = ("--define", "_transaction_color 7", *words)
         done = tools.run("rpm", "--root", self.path, "--dbpath", "/var/lib/rpm", *words, status=status, timeout=60)
         return done.stdout
 
@@ -182,10 +189,10 @@ def test_the_report(built):
     assert [[one["name"] for one in layer["packages"]] for layer in layers] == [
         ["filesystem", "setup", "shell"],
         ["lib"],
-        ["extra", "app"],
+        ["extra", "lib32", "app"],
     ]
     assert layers[0]["packages"][2]["version"] == "5:1.0~rc1-2"
-    assert layers[2]["packages"][1]["scriptsNotRun"] == ["postin"]
+    assert layers[2]["packages"][2]["scriptsNotRun"] == ["postin"]
 
 
 def test_the_tree_is_what_rpm_makes(root, real):
@@ -203,6 +210,7 @@ def test_the_tree_is_what_rpm_makes(root, real):
     assert (found[b"usr/bin/su"].mode, found[b"usr/bin/su"].uid, found[b"usr/bin/su"].gid) == ("4755", 1, 4)
     assert list(found[b"usr/bin/ping"].xattrs) == ["security.capability"]
     assert b"var/lib/app.state" not in found
+    assert [found[b"usr/bin/lib-" + name].size for name in (b"query", b"wide")] == [len("64 bits"), len("64 bits wide")]
 
 
 def test_rpm_finds_its_packages_whole(root, real):
@@ -210,6 +218,7 @@ def test_rpm_finds_its_packages_whole(root, real):
     assert [line for line in root("-Va", "--nomtime", status=None).splitlines() if "/etc/" not in line] == []
     assert root("-qf", "/usr/bin/su", "/bin/sh").split() == ["app-1.0-1.x86_64", "shell-1.0~rc1-2.noarch"]
     assert root("-q", "--whatprovides", "/bin/sh").split() == ["shell-1.0~rc1-2.noarch"]
+    assert root("-qs", "lib32").split() == ["wrong", "color", "/usr/bin/lib-query", "normal", "/usr/bin/lib-wide"]
 
 
 @pytest.mark.parametrize("database", ["top", "remove"])
@@ -274,7 +283,15 @@ def test_rpm_goes_on_from_the_image(folder, files, built):
     tools.oe_oci("unpack", built.place / "out/app-oci", root.path)
     root("--force-debian", "--nosignature", "--nodeps", "-U", *write_feed(folder / "newer", NEWER).values())
     root("--nodeps", "--noscripts", "-e", "app")
-    assert sorted(one.split()[0] for one in root.packages()) == ["filesystem", "heir", "lib", "setup", "shell", "wants"]
+    assert sorted(one.split()[0] for one in root.packages()) == [
+        "filesystem",
+        "heir",
+        "lib",
+        "lib32",
+        "setup",
+        "shell",
+        "wants",
+    ]
     assert not (root.path / "usr/share/lib/old").exists()
     assert not (root.path / "usr/bin/su").exists()
 

@@ -2,7 +2,8 @@
 """Files of rpm packages that meet each other, or something that lies there: what rpm itself makes of them, we make too.
 
 Each case is installed in steps by `rpm -U` and as layers; both fail in one step, or the trees are the same in every
-fact. What is not compared: times of directories, which change as something is put into them.
+fact, and so is what the databases say of the state of each file. What is not compared: times of directories, which
+change as something is put into them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from support.rpms import CONFIG, GHOST, NOREPLACE, File, Made, device, file, fol
 from oe_oci.errors import InputError
 from oe_oci.packages.package import Package
 from oe_oci.packages.resolve import Resolution, Selected
-from oe_oci.packages.rpm import installer
+from oe_oci.packages.rpm import database, installer
 from oe_oci.scan import Directory
 from oe_oci.tree import Tree
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from oe_oci.packages.rpm.world import World
 
     Below = Callable[[Path], None]
+    Ours = Callable[[list[Made], Tree, int], Build]
 
 KEPT = CONFIG | NOREPLACE
 LATEST = 4_000_000_000
@@ -90,6 +92,10 @@ def b(*files: File, version: str = "1-1", **words: Iterable[str]) -> Made:
     return package("b", version, given=files, compression="none", **words)
 
 
+def c(*files: File) -> Made:
+    return package("c", "1-1", given=files, compression="none")
+
+
 def a2(*files: File, **words: Iterable[str]) -> Made:
     return a(*files, version="2-1", **words)
 
@@ -99,16 +105,30 @@ def b2(*files: File, **words: Iterable[str]) -> Made:
 
 
 class Case(NamedTuple):
-    """The packages of each step, and what lies below the first one, or is changed before the last one."""
+    """The packages of each step, and what lies below the first one, or is changed before the last one.
+
+    `color` is the preferred one of ELF files.
+    """
 
     steps: list[list[Made]]
     below: Below | None = None
     change: Below | None = None
+    color: int = 2
 
 
 CONF, KEPT_CONF = (file("/x", b"new", flags=flags) for flags in (CONFIG, KEPT))
 LINKS = (folder("/usr"), folder("/usr/bin"), symlink("/bin", "usr/bin"))
 TWO_NAMES = (file("/d/f", link="1", mtime=2), file("/e/f", link="1", mtime=2))
+ELF32, OTHER32, ELF64, OTHER64, N32 = (
+    file("/x", data, mode, color=color, mtime=7)
+    for data, mode, color in (
+        (b"32", 0o755, 1),
+        (b"3", 0o755, 1),
+        (b"64", 0o700, 2),
+        (b"6", 0o755, 2),
+        (b"n", 0o755, 4),
+    )
+)
 GHOST_FOLDER = File("/g", mode=stat.S_IFDIR | 0o755, flags=GHOST)
 
 CASES = {
@@ -211,6 +231,51 @@ CASES = {
             [a2(file("/x", b"2", flags=CONFIG)), b2(file("/x", b"2", flags=CONFIG))],
         ]
     ),
+    "a link where the database is": Case([[a()], [b(symlink("/var/lib/rpm", "../x"))]]),
+    # Files of two colours.
+    "32 bits, 64 bits": Case([[a(ELF32), b(ELF64)]]),
+    "64 bits, 32 bits": Case([[a(ELF64), b(ELF32)]]),
+    "32 bits, 64 bits later": Case([[a(ELF32, file("/y"))], [b(ELF64)]]),
+    "64 bits, 32 bits later": Case([[a(ELF64)], [b(ELF32, file("/y"))]]),
+    "64 bits, 32 bits preferred": Case([[a(ELF64), b(ELF32)]], color=1),
+    "32 bits preferred, 64 bits later": Case([[a(ELF32)], [b(ELF64)]], color=1),
+    "64 bits, 32 bits preferred later": Case([[a(ELF64)], [b(ELF32)]], color=1),
+    "the same in two colours": Case([[a(ELF32), b(replace(ELF32, color=2))]]),
+    "neither colour is preferred": Case([[a(ELF32), b(N32)]]),
+    "neither colour is preferred later": Case([[a(ELF32)], [b(N32)]]),
+    "one colour is preferred": Case([[a(ELF32), b(N32)]], color=4),
+    "a colour and none": Case([[a(ELF32), b(file("/x", mode=0o755))]]),
+    "no colour, and one": Case([[a(file("/x", mode=0o755))], [b(ELF64)]]),
+    "of one colour": Case([[a(ELF64), b(OTHER64)]]),
+    "of two colours, one of which is preferred": Case([[a(ELF32), b(replace(ELF64, color=3))]]),
+    "64 bits, 32 bits, 32 bits": Case([[a(ELF64), b(ELF32), c(ELF32)]]),
+    "64 bits, 32 bits, other 32 bits": Case([[a(ELF64), b(ELF32), c(OTHER32)]]),
+    "64 bits, 32 bits, 64 bits": Case([[a(ELF64), b(ELF32), c(ELF64)]]),
+    "64 bits, 32 bits, other 64 bits": Case([[a(ELF64), b(ELF32), c(OTHER64)]]),
+    "32 bits, 64 bits, 64 bits": Case([[a(ELF32), b(ELF64), c(ELF64)]]),
+    "32 bits of two, 64 bits later": Case([[a(ELF32), b(ELF32)], [c(ELF64)]]),
+    "32 bits, 64 bits, 32 bits, each later": Case([[a(ELF32)], [b(ELF64)], [c(ELF32)]]),
+    "32 bits of which nothing is there, upgraded": Case([[a(ELF32, file("/y")), b(ELF64)], [a2(OTHER32, file("/z"))]]),
+    "32 bits of which nothing is there, dropped": Case([[a(ELF32, file("/y"))], [b(ELF64)], [a2(file("/y"))]]),
+    "64 bits dropped, 32 bits stay away": Case([[a(ELF32), b(ELF64)], [b2(file("/y"))]]),
+    "64 bits upgraded": Case([[a(ELF32), b(ELF64)], [b2(OTHER64)]]),
+    "64 bits obsoleted by 32": Case([[a(ELF64)], [b(ELF32, obsoletes=["a"])]]),
+    "two colours, and a folder of them alone": Case([[a(file("/d/x", b"1", color=1)), b(file("/d/x", b"2", color=2))]]),
+    "two colours behind a link": Case(
+        [[a(file("/bin/t", b"1", color=1))], [b(file("/usr/bin/t", b"2", color=2))]], MERGED
+    ),
+    "two colours, a name of several": Case(
+        [
+            [a(*(replace(each, color=1, data=b"32") for each in TWO_NAMES))],
+            [b(file("/e/f", b"64", color=2), file("/g", b"64"))],
+        ]
+    ),
+    "two colours, a name of several later": Case(
+        [[a(file("/d/f", b"64", color=2))], [b(*(replace(each, color=1, data=b"32") for each in TWO_NAMES))]]
+    ),
+    "two colours, the last name of several later": Case(
+        [[a(file("/e/f", b"64", color=2))], [b(*(replace(each, color=1, data=b"32") for each in TWO_NAMES))]]
+    ),
     "configuration that moves": Case([[a(file("/x", b"1", flags=CONFIG))], [a2(), b(file("/x", b"2", flags=CONFIG))]]),
 }
 
@@ -259,9 +324,10 @@ class Rpm:
         for name, data in ACCOUNTS.items():
             there(f"etc/{name}", data.encode())(root)
 
-    def install(self, packages: Iterable[Path]) -> str:
+    def install(self, packages: Iterable[Path], color: int = 2) -> str:
         """What is wrong with it, nothing where it was done."""
         words = ["--root", self.root, "--dbpath", "/var/lib/rpm", "--nodeps", "--noscripts", "--nosignature"]
+        words += ["--define", "_transaction_color 7", "--define", f"_prefer_color {color}"]
         done = tools.run("rpm", *words, "--noorder", "--force-debian", "-U", *packages, status=None, timeout=30)
         return done.stderr if done.returncode else ""
 
@@ -282,10 +348,10 @@ def listed(listing: compare.Listing, before: compare.Listing) -> compare.Listing
 
 
 @pytest.fixture
-def ours(tmp_path, monkeypatch) -> Callable[[list[Made], Tree], Build]:
+def ours(tmp_path, monkeypatch) -> Ours:
     """The same as a layer on a tree; which packages it installs and which these replace is told, not chosen."""
 
-    def install(made: list[Made], below: Tree) -> Build:
+    def install(made: list[Made], below: Tree, color: int) -> Build:
         build = Build(tmp_path / "feed", made)
 
         def resolve(world: World, _layer: str, _names: object) -> Resolution:
@@ -299,7 +365,7 @@ def ours(tmp_path, monkeypatch) -> Callable[[list[Made], Tree], Build]:
             return Resolution(tuple(selected), ())
 
         monkeypatch.setattr(installer, "resolve", resolve)
-        build.layers(made[0].name, base=below, epoch=LATEST)
+        build.layers(made[0].name, base=below, epoch=LATEST, prefer_color=color)
         return build
 
     return install
@@ -311,7 +377,12 @@ def scanned(root: Path) -> Tree:
     return Tree({path: kept(entry) for path, entry in found})
 
 
-def check(case: Case, root: Path, ours: Callable[[list[Made], Tree], Build], folder: Path) -> None:
+def states(tree: Tree) -> dict[tuple[str, str], tuple[int, ...]]:
+    """What a database says of the states of each package's files."""
+    return {one[:2]: one.header.numbers(1029) for one in database.read(tree) if one.header}
+
+
+def check(case: Case, root: Path, ours: Ours, folder: Path) -> None:
     rpm = Rpm(root)
     if case.below is not None:
         case.below(root)
@@ -319,14 +390,15 @@ def check(case: Case, root: Path, ours: Callable[[list[Made], Tree], Build], fol
         if number == len(case.steps) and case.change is not None:
             case.change(root)
         below, before = scanned(root), compare.listing(root)
-        wrong = rpm.install([one.write(folder) for one in made])
+        wrong = rpm.install([one.write(folder) for one in made], case.color)
         if wrong:
             with pytest.raises(InputError):
-                ours(made, below)
+                ours(made, below, case.color)
             assert number == len(case.steps), wrong
             return
-        found = listed(ours(made, below).listing(), before)
-        compare.assert_same(listed(compare.listing(root), before), found, times=True)
+        build = ours(made, below, case.color)
+        compare.assert_same(listed(compare.listing(root), before), listed(build.listing(), before), times=True)
+        assert states(build.tree) == states(scanned(root))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -354,6 +426,6 @@ def test_other_than_rpm(name, case, path, folder, ours):
     for made in case.steps:
         below = scanned(folder / "root")
         rpm.install([one.write(folder) for one in made])
-        build = ours(made, below)
+        build = ours(made, below, case.color)
     assert path.encode() in build.listing()
     assert path.encode() not in compare.listing(rpm.root)

@@ -91,6 +91,7 @@ class File:
     link: str | None = None
     digest: str | None = None  # None: the right one
     size: int | None = None
+    color: int = 0  # 1 of a 32-bit ELF file, 2 of a 64-bit one
 
     @property
     def content(self) -> bytes:
@@ -201,6 +202,8 @@ def file_tags(given: Iterable[File], algorithm: int = 8, *, large: bool = False,
     }
     if algorithm != 1:
         tags[5011] = (INT32, algorithm)
+    if any(each.color for each in found):
+        tags[1140] = (INT32, [each.color for each in found])
     if any(each.caps for each in found):
         tags[5010] = (STRINGS, [each.caps for each in found])
     if old:

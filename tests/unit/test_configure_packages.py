@@ -96,6 +96,12 @@ def test_lists_of_packages() -> None:
     assert (found.recommends, found.bad_recommendations, found.exclude) == (False, ("b", "a"), ("g++",))
 
 
+def test_the_kind_of_elf_files_that_stays() -> None:
+    assert packages("/feed").prefer_color == 2
+    assert packages("/feed", RPM_PREFER_ELF_ARCH="1").prefer_color == 1
+    assert "RPM_PREFER_ELF_ARCH: 'elf32' is not known" in refused("/feed", RPM_PREFER_ELF_ARCH="elf32")
+
+
 def test_architectures_of_packages() -> None:
     assert packages("/feed", PACKAGE_ARCHS="all any x86_64 core2-64 x86_64").archs == (
         *("all", "any", "core2-64", "x86_64"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from support.rpmfeeds import facts, opened, package, write_feed
 
 from oe_oci.config import Accounts
 from oe_oci.errors import ToolError
@@ -136,23 +137,27 @@ def test_a_capability_belongs_to_no_user_namespace():
         assert dnf._without_namespace(other) == other
 
 
-def test_repositories_are_the_folders_with_metadata_and_what_is_elsewhere(tmp_path):
-    for name in ("one/repodata/repomd.xml", "one/a/x.rpm", "two/b.rpm", "two/c/a.rpm", "three/sub/repodata/repomd.xml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "three" / "z.rpm").touch()
-    feeds = [str(tmp_path / name) for name in ("one", "two", "three")]
+def test_repositories_have_what_the_built_in_installer_finds(tmp_path):
+    """Also what lies below a folder with metadata that do not list it, and no more than that."""
+    indexed = write_feed(tmp_path / "one", "a 1")
+    write_feed(tmp_path / "two" / "inner", "b 1")
+    for text, folder in (
+        ("a 1", indexed),
+        ("x 1", indexed),
+        ("c 1", indexed / "deep" / "er"),
+        ("d 1", tmp_path / "two"),
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        package(facts(text)).write(folder)
+    (tmp_path / "two" / "e-1-1.src.rpm").touch()
+    feeds = opened(indexed, tmp_path / "two")
+    assert feeds.names() == {"a", "b", "c", "d"}
     assert repositories(feeds) == [
-        Repository(feeds[0], 0),
-        Repository(feeds[1], 1, ("b.rpm", "c/a.rpm")),
-        Repository(f"{feeds[2]}/sub", 2),
-        Repository(feeds[2], 2, ("z.rpm",)),
+        Repository(str(indexed), 0),
+        Repository(str(indexed), 0, ("deep/er/c-1-1.x86_64.rpm",)),
+        Repository(str(tmp_path / "two" / "inner"), 1),
+        Repository(str(tmp_path / "two"), 1, ("d-1-1.x86_64.rpm",)),
     ]
-
-
-def test_a_feed_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(ToolError, match="cannot read"):
-        repositories([str(tmp_path / "none")])
 
 
 def test_the_first_feed_goes_before_the_others_and_odd_names_are_escaped():

@@ -167,6 +167,20 @@ def test_a_round_trip_of_an_rpm(tmp_path, builds):
     assert [member.entry.inode is not None for member in second[0][0].members] == [False, False, True, True]
 
 
+def test_a_checksum_of_another_kind_must_have_been_looked_at(tmp_path, builds):
+    one = offered(tmp_path / "feed", PLAIN)._replace(digest=None)
+    builds.read([one])
+    right, wrong = (hashlib.sha512(data).hexdigest() for data in (PLAIN.data, b"other"))
+    assert "its SHA-512 is" in builds.error([one._replace(checksum=wrong)])
+    first = builds.read([one._replace(checksum=right)])
+    assert builds.held == [True]
+    assert builds.read([one._replace(checksum=right)]) == first
+    assert builds.held == [False]
+    assert builds.read([one]) == first
+    assert builds.held == [False]
+    assert "its SHA-512 is" in builds.error([one._replace(checksum=wrong)])
+
+
 def test_a_file_with_another_stamp_is_hashed(tmp_path, builds, hashed):
     packages = [offered(tmp_path / "feed", made, indexed=made is not PLAIN) for made in ALL]
     first = builds.read(packages)

@@ -19,7 +19,7 @@ from support.trees import directory, file, link, with_parents
 from oe_oci.errors import InputError
 from oe_oci.packages.database import KEEP, Step
 from oe_oci.packages.rpm import database
-from oe_oci.packages.rpm.entered import entered
+from oe_oci.packages.rpm.entered import entered, with_hidden
 from oe_oci.packages.rpm.header import Header
 from oe_oci.tree import Tree
 
@@ -102,6 +102,26 @@ def test_a_database_behind_links():
     )
     assert [one.name for one in database.read(lower)] == ["shell"]
     assert set(write(lower, *database.read(lower), new("app")).files) == {"usr/lib/sysimage/rpm/rpmdb.sqlite"}
+
+
+SYSIMAGE = "usr/lib/sysimage/rpm"
+
+
+@pytest.mark.parametrize(
+    ("entries", "place"),
+    [
+        ({"usr/lib": directory()}, "var/lib/rpm"),
+        ({SYSIMAGE: directory()}, SYSIMAGE),
+        ({SYSIMAGE: directory(), "var/lib/rpm": directory()}, "var/lib/rpm"),
+        ({SYSIMAGE: directory(), "var/lib/rpm": link(f"/{SYSIMAGE}")}, SYSIMAGE),
+        ({"var/lib/rpm": link(f"/{SYSIMAGE}")}, SYSIMAGE),
+        ({SYSIMAGE: link("../../share/rpm"), "usr/share/rpm": directory()}, "usr/share/rpm"),
+        ({SYSIMAGE: file(b"")}, "var/lib/rpm"),
+        ({"usr/share/rpm": directory()}, "var/lib/rpm"),
+    ],
+)
+def test_a_new_database_lies_where_the_image_has_room_for_it(entries, place):
+    assert set(write(Tree(with_parents(entries)), new("app")).files) == {f"{place}/rpmdb.sqlite"}
 
 
 def test_files_that_were_not_installed_are_not_its_own():
@@ -364,6 +384,18 @@ def test_a_header_is_entered_as_rpm_does():
     assert (made.numbers(1008), made.numbers(1128), made.numbers(1127)) == ((EPOCH,), (EPOCH,), (0,))
     assert (made.numbers(1029), made.numbers(257), made.numbers(1046)) == ((0, 0), (10,), (20,))
     assert made.binary(261) == Header(signature, "").binary(1004)
+
+
+@pytest.mark.parametrize(("hidden", "states"), [([], (0, 0)), ([1], (0, 4)), ([0, 1, 9], (4, 4))])
+def test_files_are_hidden_in_a_header_that_is_entered_already(hidden, states):
+    there = new("app", files={"/usr/bin/app": b"x", "/usr/bin/two": b""}).header
+    made = with_hidden(there, hidden)
+    assert made.numbers(1029) == states
+    assert [made.binary(tag) if tag == 63 else made.value(tag) for tag in made] == [
+        there.binary(tag) if tag == 63 else there.value(tag) for tag in there
+    ]
+    _, main = headers.package("app", files={"/usr/bin/app": b"x"})
+    assert with_hidden(Header(main, "app"), [0]).data == main  # it has no states
 
 
 def test_a_package_without_files_has_no_states():

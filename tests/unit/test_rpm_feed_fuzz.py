@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -11,15 +12,18 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import tools
+from support import rpms, tools
 from support.rpmfeeds import element, facts, package, primary
 
 from oe_oci.errors import InputError
-from oe_oci.packages.rpm import repomd
+from oe_oci.packages.rpm import clauses, repomd, rich
+from oe_oci.packages.rpm.entered import entered
+from oe_oci.packages.rpm.entries import find_rich
+from oe_oci.packages.rpm.features import check_features
 from oe_oci.packages.rpm.header import Header
 from oe_oci.packages.rpm.primary import document
 from oe_oci.packages.rpm.primary import package as metadata
-from oe_oci.packages.rpm.relation import RICH, is_deep, leaves, parse
+from oe_oci.packages.rpm.relation import RICH, leaves, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +53,10 @@ def changed(data: bytes, changes: list[tuple[int, int, bool]]) -> bytes:
 def test_headers(changes):
     data = package(facts(TEXT)).header
     with contextlib.suppress(InputError):
-        text = metadata(Header(changed(data, changes), "shop"))
-        assert document([text]).startswith(b"<?xml")
+        header = Header(changed(data, changes), "shop")
+        assert document([metadata(header)]).startswith(b"<?xml")
+        check_features(header)
+        assert entered(header, Header(rpms.header({1000: (rpms.INT32, 1)}, 62), "signature"), 0, {0, 2}).data
 
 
 @settings(max_examples=300, deadline=None)
@@ -58,7 +64,24 @@ def test_headers(changes):
 def test_relations(text):
     assert all(relation.operator != RICH for relation in leaves(text))
     assert parse(text) or not text.strip()
-    assert not is_deep(text[:60])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(["(", ")", "a", "b >= 1", " ", " or ", " and ", " if ", " else ", " with ", ","])))
+def test_rich_relations(parts):
+    with contextlib.suppress(rich.MalformedError):
+        node = rich.parse(f"({''.join(parts)}")
+        assert clauses.packages(node, lambda _: 2, conflict=True) > 0
+        assert clauses.packages(node, lambda _: 2, conflict=False) > 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHANGES)
+def test_rich_relations_of_metadata(changes):
+    data = primary([element(facts(TEXT)), element(facts("other 1 ; needs (a and b) ; conflicts (c if d)"))])
+    with contextlib.suppress(InputError):
+        found = find_rich(io.BytesIO(changed(data, changes)), "feed")
+        assert all(rich.parse(one.text).operator for one in found)
 
 
 @settings(max_examples=200, deadline=None)

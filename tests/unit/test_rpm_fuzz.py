@@ -71,7 +71,8 @@ ODD = st.sampled_from([0, 1, 0xFFFF, stat.S_IFSOCK, 0o120777, 0o100644])
 TAGS = st.one_of(
     st.tuples(st.sampled_from([1030, 1033]), st.tuples(st.just(rpms.INT16), st.lists(ODD, max_size=9))),
     st.tuples(
-        st.sampled_from([1028, 1034, 1037, 1095, 1096, 1116]), st.tuples(st.just(INT32), st.lists(ODD, max_size=9))
+        st.sampled_from([1028, 1034, 1037, 1095, 1096, 1116, 1140]),
+        st.tuples(st.just(INT32), st.lists(ODD, max_size=9)),
     ),
     st.tuples(
         st.sampled_from([1035, 1036, 1039, 1040, 1117, 1118, 5010, 1124, 1125, 1000, 1001, 5092]),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 
 import pytest
@@ -16,6 +17,7 @@ from oe_oci.config import Accounts, Group, HostCopy, HostLayer, User
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages import dpkg, feed, installer
 from oe_oci.packages.owners import Owners
+from oe_oci.packages.rpm import database, tags
 from oe_oci.packages.rpm import installer as rpm_installer
 from oe_oci.packages.rpm.header import Header
 from oe_oci.tree import Tree
@@ -433,6 +435,56 @@ class TestUpgrade:
         assert sorted(layer.packages.new[0].replaces.split(", ")) == ["a 1-1", "b 3-1"]
 
 
+def tool(name: str, color: int, **facts) -> Made:
+    return package(name, given=[file("/bin/tool", name.encode(), color=color, **facts), file(f"/lib/{name}")])
+
+
+def states(made: Build) -> dict[str, tuple[int, ...]]:
+    """What the database says of the states of files, by the packages' names."""
+    return {one.name: one.header.numbers(tags.FILESTATES) for one in database.read(made.tree) if one.header}
+
+
+class TestColors:
+    @pytest.mark.parametrize("layers", [["w n"], ["w", "n"], ["n", "w"]])
+    @pytest.mark.parametrize(("color", "kept", "other"), [(2, "w", "n"), (1, "n", "w")])
+    def test_the_preferred_one_stays(self, build, layers, color, kept, other):
+        made = build(tool("n", 1), tool("w", 2))
+        made.layers(*layers, prefer_color=color)
+        assert text(made.tree.entries["bin/tool"]) == kept
+        assert states(made) == {kept: (0, 0), other: (4, 0)}
+
+    def test_what_is_hidden_does_not_go_with_its_package(self, build, tmp_path):
+        first = build(tool("w", 2), tool("n", 1))
+        first.layers("n", "w")
+        second = Build(tmp_path / "second", [package("n", "2-1"), package("wants", requires=["n = 2-1"])])
+        (layer,) = second.layers("wants", base=first.tree)
+        assert layer.removed == ("lib/n",)
+        assert text(second.tree.entries["bin/tool"]) == "w"
+
+    @pytest.mark.parametrize("database", ["top", "remove"])
+    def test_it_is_so_without_a_database_in_the_layers(self, build, database):
+        made = build(tool("n", 1), tool("w", 2))
+        made.layers("n", "w", database=database)
+        assert text(made.tree.entries["bin/tool"]) == "w"
+        assert states(made) == ({"w": (0, 0), "n": (4, 0)} if database == "top" else {})
+
+    @pytest.mark.parametrize("layers", [["a b"], ["a", "b"]])
+    @pytest.mark.parametrize(("one", "other"), [(0, 2), (1, 1), (1, 4), (8, 2)])
+    def test_where_no_colour_tells_it_is_an_error(self, build, layers, one, other):
+        with pytest.raises(InputError, match=r"/bin/tool is in . 1\.0-1 and in . 1\.0-1.*, and differs: other content"):
+            build(tool("a", one), tool("b", other)).layers(*layers)
+
+    @pytest.mark.parametrize("layers", [["a b"], ["b a"], ["a", "b"], ["b", "a"]])
+    @pytest.mark.parametrize("color", [1, 2])
+    @pytest.mark.parametrize("other", [folder("/x", color=2), symlink("/x", "y", color=2), device("/x", 1, 3, color=2)])
+    def test_of_what_can_not_have_one(self, build, layers, color, other):
+        """Such a header is nobody's, and what becomes of it is a layer or an error."""
+        made = build(package("a", given=[file("/x", color=1), file("/y")]), package("b", given=[other]))
+        with contextlib.suppress(InputError):
+            made.layers(*layers, prefer_color=color)
+            assert made.tree.entries["x"].kind in ("file", "symlink", "char", "directory")
+
+
 class TestDatabase:
     def made(self, build) -> Build:
         return build(package("a", given={"d/a": b"a"}), package("b", given={"d/b": b"b"}))
@@ -462,6 +514,28 @@ class TestDatabase:
         alone, above = made.layers("b", database=database)[0], made.layers("a", "b", database=database)[1]
         assert alone.entries == above.entries
 
+    def test_it_lies_where_a_package_of_the_layer_leads(self, build):
+        link = package(
+            "rpm", given=[folder("/usr/lib/sysimage/rpm"), symlink("/var/lib/rpm", "../../usr/lib/sysimage/rpm")]
+        )
+        made = build(link, package("a"))
+        for layer in made.layers("rpm", "a"):
+            assert "usr/lib/sysimage/rpm/rpmdb.sqlite" in layer.entries
+        assert made.installed == {"rpm": "1.0-1", "a": "1.0-1"}
+
+    @pytest.mark.parametrize("database", ["keep", "top"])
+    def test_a_link_where_it_lies_below(self, build, database):
+        link = package("rpm", given=[symlink("/var/lib/rpm", "../../usr/lib/sysimage/rpm")])
+        made = build(link, package("a"))
+        if database == "top":  # nothing lies below, but in the base
+            assert "usr/lib/sysimage/rpm/rpmdb.sqlite" in made.layers("a", "rpm", database="top")[2].entries
+        else:
+            with pytest.raises(
+                InputError, match=r"^rpm 1\.0-1: /var/lib/rpm is a link to '\.\./\.\./usr/lib"
+            ) as caught:
+                made.layers("a", "rpm")
+            assert "have rpm in the first layer of packages" in caught.value.hint
+
     def test_a_file_for_each_package_there_is_none(self, build):
         with pytest.raises(ConfigError, match=r"OCI_PACKAGE_DATABASE: 'status\.d' has a file for each package"):
             self.made(build).layers("a", database="status.d")
@@ -477,8 +551,6 @@ class TestDatabase:
         assert made.installed == {"a": "1.0-1", "b": "1.0-1"}
 
     def test_time_and_number_of_the_transaction_are_the_epoch(self, build):
-        from oe_oci.packages.rpm import database, tags
-
         made = self.made(build)
         made.layers("a", epoch=1234)
         (one,) = database.read(made.tree)

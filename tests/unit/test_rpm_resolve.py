@@ -7,7 +7,7 @@ import pytest
 from support.rpmfeeds import opened, world, write_feed
 
 from oe_oci.errors import ConfigError, InputError
-from oe_oci.packages.rpm.relation import is_deep, leaves, parse
+from oe_oci.packages.rpm.relation import leaves, parse
 from oe_oci.packages.rpm.resolve import missing_names, resolve
 
 if TYPE_CHECKING:
@@ -145,10 +145,18 @@ def test_one_architecture_of_a_name(ask, refuse):
 
 
 def test_the_architecture_goes_before_the_version(ask):
-    offered = ("y 1 ; needs x", "x 1 qemux86_64", "x 2 core2_64", "x 3 noarch")
+    offered = ("y 1 ; needs x", "x 1 qemux86_64", "x 2 core2_64")
     archs = ("all", "core2-64", "x86_64", "qemux86_64")
     assert shown(ask("y", *offered, archs=archs))[0] == "x 1-1 for y"
     assert shown(ask("y", "y 2 ; needs x > 1", *offered[1:], archs=archs))[0] == "x 2-1 for y"
+
+
+@pytest.mark.parametrize("names", ["x", "y"])
+@pytest.mark.parametrize(("independent", "chosen"), [("2", "x 2-1 noarch"), ("0", "x 1-1 qemux86_64")])
+def test_what_is_for_any_architecture_is_as_good_as_the_best(ask, names, independent, chosen):
+    offered = ("y 1 ; needs x", "x 1 qemux86_64", "x 3 core2_64", f"x {independent} noarch")
+    found = ask(names, *offered, archs=("all", "core2-64", "x86_64", "qemux86_64")).selected[0].package
+    assert f"{found.name} {found.version} {found.arch}" == chosen
 
 
 def test_an_older_version_where_another_needs_it(ask):
@@ -272,8 +280,3 @@ def test_what_a_relation_asks_for(text, names):
     found = leaves(text) if text.startswith("(") else parse(text)
     assert [str(relation) for relation in found] == names
     assert str(parse(text)[0]) in (text, names[0] if names else "")
-
-
-def test_depth():
-    assert not is_deep("(" * 60 + ")" * 60)
-    assert is_deep("(a and " * 70 + "b" + ")" * 70)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oe_oci.packages.rpm.rich import names
+from oe_oci.packages.rpm.rich import MalformedError, names, parse
 
 
 @pytest.mark.parametrize(
@@ -33,9 +35,37 @@ def test_names(relation, found):
     assert names(relation) == found.split()
 
 
-@pytest.mark.parametrize("relation", ["(", "(a", "(a or", "(a xor b)", "(a or b", "(a b)", "(" * 500, "((((a)"])
-def test_a_malformed_relation_has_none(relation):
+@pytest.mark.parametrize(
+    ("relation", "wrong"),
+    [
+        ("(", "a name is missing"),
+        ("()", "a name is missing"),
+        ("(a", "a parenthesis is missing at its end"),
+        ("(a or", "a name is missing"),
+        ("(a or)", "a name is missing"),
+        ("(a or b", "a parenthesis is missing at its end"),
+        ("((((a)", "a parenthesis is missing at its end"),
+        ("(a xor b)", "'xor' is no operator"),
+        ("(a b)", "'b' is no operator"),
+        ("(a or(b))", "'or(b' is no operator"),
+        ("(a >=1)", "'>=1' is no operator"),
+        ("(a >= )", "a version is missing"),
+        ("(a or b) c", "something follows its last parenthesis"),
+        ("(a or b and c)", "'and' can not stand after 'or'"),
+        ("(a if b if c)", "'if' can not stand after 'if'"),
+        ("(a without b without c)", "'without' can not stand after 'without'"),
+        ("(a if b else c else d)", "'else' can not stand after 'else'"),
+        ("(a or b else c)", "'else' can not stand after 'or'"),
+        ("(a else b)", "'else' stands alone"),
+        ("(a with (b and c))", "'with' and 'without' join names alone"),
+        ("((a or (b if c)) without d)", "'with' and 'without' join names alone"),
+        ("(" * 500, "it has too many parentheses in each other"),
+    ],
+)
+def test_a_malformed_relation_has_none_and_says_why(relation, wrong):
     assert names(relation) == []
+    with pytest.raises(MalformedError, match=re.escape(wrong)):
+        parse(relation)
 
 
 @given(st.text(alphabet="() ab!<=if,or", max_size=40))

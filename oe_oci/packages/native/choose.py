@@ -19,6 +19,7 @@ from .installer import Workshop
 from .manager import Manager, Place
 from .opkg import INHERITED, Opkg, plainly
 from .recall import Recall
+from .repository import repositories
 from .root import WorkRoot, check_rights
 from .rpmcatalog import RpmCatalog
 
@@ -65,6 +66,9 @@ def _manager(config: Config, feeds: Feeds | RpmFeeds, place: Place) -> tuple[Cat
     """The package manager of the feeds' format, and what it may choose from."""
     policy = policy_of(config.packages, feeds.kind)
     if not isinstance(feeds, Feeds):
-        return RpmCatalog(feeds, policy), Dnf(place, config.packages.feeds, feeds.archs, policy, config.accounts)
+        settings = config.packages
+        offered = repositories(feeds)
+        dnf = Dnf(place, offered, feeds.archs, policy, config.accounts, settings.prefer_color)
+        return RpmCatalog(feeds, policy), dnf
     catalog = DebianCatalog(feeds, policy)
     return catalog, Opkg(place, catalog) if feeds.kind == IPK else Apt(place, catalog)

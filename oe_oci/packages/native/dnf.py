@@ -21,7 +21,7 @@ from ...run import run, run_logged
 from ...tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, encode, join, parent, resolve, shown
 from ..foreign import check_format
 from ..package import RPM as FORMAT
-from ..rpm import database
+from ..rpm import database, tags
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
@@ -79,7 +79,7 @@ _FOLDERS = tuple(
 _MACROS = {
     "_db_backend": "sqlite",
     "_pkgverify_level": "digest",
-    "_transaction_color": "0",
+    "_transaction_color": "7",
     "_install_langs": "all",
     "_excludedocs": "0",
     "_netsharedpath": "%{nil}",
@@ -96,8 +96,8 @@ _FAILED_TEST = re.compile(r".*(?:install of|attempted installs of|package) (.+?)
 class Dnf:
     """dnf and rpm in the place `place`.
 
-    `feeds` are folders, the first one first, `archs` the architectures taken, the lowest priority first. `accounts` are
-    those that the image gets beside those of its files.
+    It chooses from `repositories`; `archs` are the architectures taken, the lowest priority first. `accounts` are
+    those that the image gets beside those of its files, `color` the preferred one of ELF files.
     """
 
     databases = tuple(f"{root}/" for root in database.ROOTS)
@@ -106,13 +106,20 @@ class Dnf:
     changes_root = True
 
     def __init__(
-        self, place: Place, feeds: Sequence[str], archs: Sequence[str], policy: Policy, accounts: Accounts
+        self,
+        place: Place,
+        repositories: Sequence[repository.Repository],
+        archs: Sequence[str],
+        policy: Policy,
+        accounts: Accounts,
+        color: int = tags.ELF64,
     ) -> None:
         self._place = place
-        self._feeds = feeds
+        self._repositories = repositories
         self._archs = archs
         self._policy = policy
         self._accounts = accounts
+        self._color = color
         self._program = _find_program()
         if "$" in place.root:
             hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
@@ -157,8 +164,8 @@ class Dnf:
         written = database.normalized(tree, Tree(entries), request.epoch)
         for path in written.directories:
             entries[path] = Entry(DIRECTORY, 0o755, mtime=request.epoch)
-        for path, (data, mode) in written.files.items():
-            entries[path] = Entry(FILE, mode, mtime=request.epoch, size=len(data), content=Literal(data))
+        for path, file in written.files.items():
+            entries[path] = file.entry(request.epoch)
         for path in written.removed:
             entries.pop(path, None)
         return entries
@@ -290,15 +297,15 @@ class Dnf:
         bad = ",".join(sorted(self._policy.bad_recommendations))
         self._write(_SETTINGS.format(weak=weak, bad=bad), "dnf.conf")
         settings = {
-            "macros": {"_dbpath": f"/{self._database}", **_MACROS},
+            "macros": {"_dbpath": f"/{self._database}", "_prefer_color": str(self._color), **_MACROS},
             "arch": _preferences(self._archs),
             "exclude": sorted(self._policy.exclude),
         }
         self._write(json.dumps(settings), "plugins", dnfplugin.SETTINGS)
         self._write(dnfplugin.PLUGIN, "plugins", "oe_oci.py")
         if not self._places:
-            found = repository.repositories(self._feeds)
-            self._places = [(one.feed, self._metadata(number, one)) for number, one in enumerate(found)]
+            found = enumerate(self._repositories)
+            self._places = [(one.feed, self._metadata(number, one)) for number, one in found]
         self._write(repository.configured(self._places), "repos", "feeds.repo")
 
     def _metadata(self, number: int, found: repository.Repository) -> str:

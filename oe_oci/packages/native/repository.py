@@ -10,12 +10,11 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from ...errors import ToolError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-METADATA = os.path.join("repodata", "repomd.xml")
+    from ..rpm.feed import Feeds
+
 _LINK = "packages"  # in the folder of made metadata, to the folder of the packages
 
 
@@ -27,31 +26,9 @@ class Repository(NamedTuple):
     loose: tuple[str, ...] = ()
 
 
-def repositories(feeds: Sequence[str]) -> list[Repository]:
-    """The repositories in feeds: folders with metadata, and what packages lie in no folder that has.
-
-    Raises:
-        ToolError: a feed can not be read.
-    """
-    return [repository for number, top in enumerate(feeds) for repository in _of_feed(top, number)]
-
-
-def _of_feed(top: str, number: int) -> Iterator[Repository]:
-    loose: list[str] = []
-    for folder, inner, names in os.walk(top, onerror=_refuse):
-        inner.sort()
-        if os.path.isfile(os.path.join(folder, METADATA)):
-            inner.clear()  # it has the packages of all folders in it
-            yield Repository(folder, number)
-            continue
-        packages = (os.path.join(folder, name) for name in sorted(names) if name.endswith(".rpm"))
-        loose += (os.path.relpath(path, top) for path in packages if os.path.isfile(path))
-    if loose:
-        yield Repository(top, number, tuple(loose))
-
-
-def _refuse(error: OSError) -> None:
-    raise ToolError(f"cannot read {error.filename}: {error.strerror}") from error
+def repositories(feeds: Feeds) -> list[Repository]:
+    """The repositories that offer dnf what the built-in installer finds in feeds."""
+    return list(map(Repository._make, feeds.places))
 
 
 def making(repository: Repository, folder: str, listing: str) -> list[str]:

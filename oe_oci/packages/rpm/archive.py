@@ -81,7 +81,7 @@ def read_package(
 ) -> Contents:
     """Read a package's file once, from its start to its end; `payload` gets the uncompressed cpio archive.
 
-    `size` and `digest` (SHA-256, hexadecimal) are what the file must have, where known. `limit` bounds the bytes of
+    `size` and `digest` (of any kind) are what the file must have, where known. `limit` bounds the bytes of
     the payload (default: what the file's size makes plausible). `Contents.control` has the two headers as the database
     has them, `header` and `signature`.
 
@@ -89,7 +89,7 @@ def read_package(
         InputError: the file is not what `size` and `digest` say, is no binary package, or is damaged or hostile.
         ToolError: it can not be read, or `payload` not be kept.
     """
-    with PackageFile(path, where, size) as file:
+    with PackageFile(path, where, size, digest) as file:
         try:
             stream = PieceStream(file.pieces)
             head = _head(stream, file)
@@ -100,9 +100,9 @@ def read_package(
                 one.check(where)
         except InputError as error:
             # Why a file can not be read is said best by that it is another one.
-            file.check(digest, error)
+            file.check(error)
             raise
-        file.check(digest)
+        file.check()
         control = {"header": head.header.data, "signature": head.signature.data}
         conffiles = tuple(one.path for one in files if one.configuration and not one.ghost)
         return Contents(fields, control, conffiles, members, payload, file.digest.hexdigest(), file.length)

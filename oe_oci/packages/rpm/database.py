@@ -9,20 +9,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ...content import pieces
+from ...content import Part, pieces
 from ...errors import InputError
-from ...tree import FILE, resolve, shown
+from ...tree import DIRECTORY, FILE, resolve, shown
 from ..database import KEEP, Writer, damaged, relative
 from ..package import Installed
 from . import ndb, sqlite, tags
 from .entered import as_entered
 from .header import Header
+from .made import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ...tree import Lookup, Source
     from ..database import Step, Written
+
+    Numbered = Sequence[tuple[int, Installed]]
+    Make = Callable[[Numbered], bytes | Part]
 
 # The folder is a link to the second on some systems; the third is that of images that are updated as a whole.
 ROOTS = "var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"
@@ -72,6 +76,12 @@ def folder(tree: Lookup) -> str:
     return _found(tree)[0]
 
 
+def is_in(tree: Lookup, path: str) -> bool:
+    """Whether a path is the folder of the tree's database, and no link to it."""
+    there = _there(tree)
+    return there is not None and there[0] == path == resolve(tree, path, follow=True).path
+
+
 def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
     root, name = _found(tree)
     path = f"{root}/{name}"
@@ -81,6 +91,11 @@ def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
             f"{where}: is a package database of the kind of Berkeley DB, which is not read",
             hint="run rpm --rebuilddb with a newer rpm in the base image, which makes rpmdb.sqlite of it",
         )
+    if name == _SQLITE and not any(resolve(tree, f"{root}/{other}").entry for other in (_UNFINISHED, _LOG)):
+        entry = resolve(tree, path, follow=True).entry
+        content = None if entry is None else entry.content
+        if isinstance(content, Part) and isinstance(content.holder, Made):
+            return list(content.holder.packages)
     data = _bytes(tree, path)
     if not data:
         return []
@@ -96,13 +111,24 @@ def _numbered(tree: Lookup) -> list[tuple[int, Installed]]:
 
 
 def _found(tree: Lookup) -> tuple[str, str]:
-    """The database's folder and file; where none is there those that it will have."""
+    """The database's folder and file; where none is there those that it will have.
+
+    That is the first folder unless the second one alone is there: an rpm that has its database there brings it.
+    """
+    there = _there(tree)
+    if there is not None:
+        return there
+    first, second = (resolve(tree, root, follow=True).entry for root in ROOTS[:2])
+    other = first is None and second is not None and second.kind == DIRECTORY
+    return ROOTS[1] if other else ROOTS[0], _SQLITE
+
+
+def _there(tree: Lookup) -> tuple[str, str] | None:
     for root in ROOTS:
         for name in (_SQLITE, _NDB, _BERKELEY):
-            entry = resolve(tree, f"{root}/{name}", follow=True).entry
-            if entry is not None:
+            if resolve(tree, f"{root}/{name}", follow=True).entry is not None:
                 return root, name
-    return ROOTS[0], _SQLITE
+    return None
 
 
 def _bytes(tree: Lookup, path: str) -> bytes:
@@ -165,17 +191,17 @@ def _paths(header: Header) -> list[str]:
 # ---- writing
 
 
-def write(lower: Source, step: Step, mode: str) -> Written:
+def write(lower: Source, step: Step, mode: str, make: Make | None = None) -> Written:
     """The database's changes on top of `lower`: all packages that `step` says are installed, by their headers.
 
     A package that is there below keeps its number; new ones have those that follow the highest, by name, version and
-    architecture. A database of another kind is replaced.
+    architecture. A database of another kind is replaced. `make` gives the bytes of packages with their numbers.
 
     Raises:
         InputError: the database below is damaged.
     """
     assert mode == KEEP
-    return _write(Writer(lower), _found(lower)[0], _numbered(lower), step.installed)
+    return _write(Writer(lower), _found(lower)[0], _numbered(lower), step.installed, make or _made)
 
 
 def normalized(lower: Source, tree: Source, epoch: int) -> Written:
@@ -197,10 +223,27 @@ def normalized(lower: Source, tree: Source, epoch: int) -> Written:
     writer, root = Writer(tree), _found(tree)[0]
     if resolve(lower, f"{root}/{_LOCK}").entry is None:
         writer.remove(f"{root}/{_LOCK}")
-    return _write(writer, root, below, packages)
+    return _write(writer, root, below, packages, _made)
 
 
-def _write(writer: Writer, root: str, below: Iterable[tuple[int, Installed]], packages: Iterable[Installed]) -> Written:
+def _made(packages: Numbered) -> bytes:
+    return Made(packages).data()
+
+
+def _write(writer: Writer, root: str, below: Numbered, packages: Iterable[Installed], make: Make) -> Written:
+    arranged = _arranged(below, packages)
+    content = make(arranged)
+    size = content.size if isinstance(content, Part) else len(content)
+    if size > _LIMIT:
+        raise InputError(f"{shown(root)}/{_SQLITE}: {len(arranged)} packages make it more than {_LIMIT >> 20} MiB")
+    writer.put(f"{root}/{_SQLITE}", content)
+    for name in _OTHERS:
+        writer.remove(f"{root}/{name}")
+    return writer.written()
+
+
+def _arranged(below: Numbered, packages: Iterable[Installed]) -> list[tuple[int, Installed]]:
+    """Packages with their numbers, in the order of these."""
     numbers: dict[tuple[str, str, str], list[int]] = {}
     last = 0
     for number, package in below:
@@ -210,18 +253,10 @@ def _write(writer: Writer, root: str, below: Iterable[tuple[int, Installed]], pa
     for package in packages:
         known = numbers.get(_identity(package))
         if known:
-            kept[known.pop(0)] = _header_of(package)
+            kept[known.pop(0)] = package
         else:
             new.append(package)
-    headers = sorted(kept.items(), key=lambda item: item[0])
-    headers += enumerate(map(_header_of, sorted(new, key=_identity)), last + 1)
-    data = sqlite.write(headers)
-    if len(data) > _LIMIT:
-        raise InputError(f"{shown(root)}/{_SQLITE}: {len(headers)} packages make it more than {_LIMIT >> 20} MiB")
-    writer.put(f"{root}/{_SQLITE}", data)
-    for name in _OTHERS:
-        writer.remove(f"{root}/{name}")
-    return writer.written()
+    return [*sorted(kept.items(), key=lambda item: item[0]), *enumerate(sorted(new, key=_identity), last + 1)]
 
 
 def _identity(package: Installed) -> tuple[str, str, str]:

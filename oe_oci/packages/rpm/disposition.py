@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ... import tree
 from ...content import content_digest, pieces
 from ...tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK
+from ..contents import ALGORITHMS
 from ..database import md5_of
 from . import tags
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 # What is done with a file of a package. Of the last three what was there is put aside, or the new one is beside it.
 CREATE, SKIP, SAVE, BACKUP, BESIDE = "create", "skip", ".rpmsave", ".rpmorig", ".rpmnew"
+HIDE = "hide"  # another package's file of the preferred colour is there
 
-# By the number of hexadecimal digits, which is another one for each kind that packages have.
-_ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
+_COLORS = tags.ELF32 | tags.ELF64 | tags.ELF_N32
 
 
 def kind_of(file: File) -> str:
@@ -51,6 +52,17 @@ def difference(one: File, other: File) -> str:
     if kind == FILE and (one.size, one.digest) != (other.size, other.digest):
         return "other content"
     return "device numbers" if kind in (CHAR, BLOCK) and one.device != other.device else ""
+
+
+def is_preferred(one: File, other: File, color: int) -> bool | None:
+    """Whether of two ELF files of one path, which differ, it is the first that stays; None where no colour tells.
+
+    `color` is the preferred one.
+    """
+    first, second = one.color & _COLORS, other.color & _COLORS
+    if not first or not second or first == second or not (first | second) & color:
+        return None
+    return bool(first & color)
 
 
 def keeps(file: File) -> bool:
@@ -105,7 +117,7 @@ def _is_as_shipped(file: File, there: Entry) -> bool:
 def _digest(there: Entry, file: File) -> str:
     """The digest of what is there, of the kind that the package has of its file."""
     assert there.content is not None
-    name = _ALGORITHMS.get(len(file.digest), "md5")
+    name = ALGORITHMS.get(len(file.digest), "md5")
     if name in ("md5", "sha256"):
         return md5_of(there.content) if name == "md5" else content_digest(there.content)
     state = hashlib.new(name, usedforsecurity=False)

@@ -16,7 +16,7 @@ from . import tags
 from .header import BIN, INT8, INT16, INT32, INT64, INTRO, Header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _CHARS = 1  # a type of numbers
 _ENTRY = struct.Struct(">IIiI")
@@ -39,11 +39,11 @@ _OTHER = {
 _Raw = tuple[int, int, bytes]  # type, number of values, their bytes
 
 
-def entered(header: Header, signature: Header, epoch: int) -> Header:
+def entered(header: Header, signature: Header, epoch: int, hidden: Collection[int] = ()) -> Header:
     """The header of a package that a layer installs, by the two of its file.
 
-    All its files are there, and none was kept back for its colour. Its time of installation and the number of its
-    transaction are the `epoch`.
+    All its files are there but those with the numbers `hidden`, which are of the wrong colour. Its time of installation
+    and the number of its transaction are the `epoch`.
 
     Raises:
         InputError: a header is damaged, or of a package that rpm 4 did not make.
@@ -57,10 +57,24 @@ def entered(header: Header, signature: Header, epoch: int) -> Header:
     found = {new: _raw(signature, old) for old, new in moved.items() if old in signature}
     files = len(header.texts(tags.BASENAMES))
     if files:
-        found[tags.FILESTATES] = (_CHARS, files, bytes(files))
+        states = bytes(tags.WRONG_COLOR if number in hidden else tags.NORMAL for number in range(files))
+        found[tags.FILESTATES] = (_CHARS, files, states)
     for tag, number in _of_installation(epoch).items():
         found[tag] = (INT32, 1, struct.pack(">I", number))
     return _with(header, {tag: raw for tag, raw in found.items() if tag not in header})
+
+
+def with_hidden(header: Header, hidden: Collection[int]) -> Header:
+    """A header of the database in which the files with these numbers are of the wrong colour."""
+    value = header.value(tags.FILESTATES)
+    if value is None or value.kind not in (_CHARS, INT8):
+        return header
+    data = bytearray(header.data)
+    start = INTRO + _ENTRY.size * int.from_bytes(data[:4], "big") + value.offset
+    for number in hidden:
+        if number < value.number:
+            data[start + number] = tags.WRONG_COLOR
+    return Header(bytes(data), header.where)
 
 
 def as_entered(header: Header, epoch: int) -> Header:

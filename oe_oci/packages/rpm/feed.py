@@ -16,6 +16,7 @@ from ... import kept
 from ...architectures import architecture, is_other
 from ...errors import InputError, ToolError
 from ...tree import decode, encode
+from ..contents import ALGORITHMS
 from ..index import REPOMD
 from ..package import RPM, Package, check_present
 from . import repomd
@@ -55,7 +56,7 @@ class Found(NamedTuple):
 class _Source(NamedTuple):
     """The packages of one index, or those of a feed that none is for; their files are named from `folder`.
 
-    `limit` bounds the uncompressed bytes of further metadata.
+    `limit` bounds the uncompressed bytes of further metadata; `loose` are the files where there is no index.
     """
 
     repo: Any
@@ -65,6 +66,7 @@ class _Source(NamedTuple):
     where: str
     metadata: dict[str, Metadata]
     limit: int | None
+    loose: tuple[str, ...] = ()
 
     def place(self, location: str) -> str:
         """Where a package's file lies.
@@ -119,7 +121,7 @@ class Feeds:
     """What feeds offer to a target.
 
     `archs` are the architectures taken, the lowest priority first. The better of two packages is the one of the earlier
-    feed, then of the later architecture, then of the higher version.
+    feed, then of the later architecture, then of the higher version; `noarch` is as good as any architecture.
     """
 
     kind = RPM
@@ -134,7 +136,7 @@ class Feeds:
         digests: Digests,
     ) -> None:
         self.pool = pool
-        self.archs = _words(archs) if archs is not None else _found_archs(sources, pool, native)
+        self.archs = _words(archs) if archs is not None else _found_archs(sources, native)
         self._sources = {source.repo.id: source for source in sources}
         self._covered = covered
         self._digests = digests
@@ -164,23 +166,31 @@ class Feeds:
         if number not in self._packages:
             source = self._sources[solvable.repo.id]
             solv = self.pool.solv
-            location = self.pool.location(solvable)
+            location = str(solvable.lookup_location()[0] or "")
             if solvable.lookup_str(solv.SOLVABLE_MEDIABASE) or not location:
                 raise InputError(f"{source.where}: {solvable} has no file in the feed", hint=ANEW)
             path = source.place(location)
             size = solvable.lookup_num(solv.SOLVABLE_DOWNLOADSIZE)
             if size > _LARGEST:
                 raise InputError(f"{source.where}: {solvable}: {size} can not be the size of a package", hint=ANEW)
-            digest = _sha256(solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM), self.pool)
+            known = solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM)
+            checksum = str(known.hex()) if known is not None else ""
+            digest = checksum if ALGORITHMS.get(len(checksum)) == "sha256" else None
             if source.metadata:
                 self._listing[path] = source.where
-            facts = (solvable.name, solvable.evr, self.pool.arch(solvable))
+            facts = (solvable.name, solvable.evr, str(solvable.arch))
             fields = dict(zip(("Package", "Version", "Architecture"), facts))
-            self._packages[number] = Package(*facts, fields, path, size or None, digest, source.feed)
+            other = checksum if digest is None and len(checksum) in ALGORITHMS else ""
+            self._packages[number] = Package(*facts, fields, path, size or None, digest, source.feed, other)
         return self._packages[number]
 
+    @property
+    def places(self) -> list[tuple[str, int, tuple[str, ...]]]:
+        """The folders that packages are named from, each with its feed's number and with what lies in it unlisted."""
+        return [(source.folder, source.feed, source.loose) for source in self._sources.values()]
+
     def rank(self, one: Package) -> tuple[int, int]:
-        """What decides between packages before their versions: the less, the better."""
+        """What decides between packages before their versions, but for `noarch`: the less, the better."""
         return one.feed, -self._places.get(one.arch, -1)
 
     def names(self) -> set[str]:
@@ -189,13 +199,13 @@ class Feeds:
 
     def is_taken(self, solvable: Any) -> bool:
         """Whether a package is for the target."""
-        arch = self.pool.arch(solvable)
+        arch = str(solvable.arch)
         return arch in self._places or arch == NOARCH
 
     def other_archs(self, name: str) -> tuple[str, ...]:
         """The architectures for which there is a package of a name, where there is none for the target."""
         found = [one for one in self.offered() if one.name == name]
-        return () if any(map(self.is_taken, found)) else tuple(sorted({self.pool.arch(one) for one in found}))
+        return () if any(map(self.is_taken, found)) else tuple(sorted({str(one.arch) for one in found}))
 
     def unlisted(self, name: str) -> str | None:
         """A package's file that lies in a feed whose index does not list it; None where there is none."""
@@ -237,6 +247,7 @@ class Feeds:
                     self.pool.extend(source.repo, file, source.metadata["filelists"].path)
         if paths and left:
             self.pool.arrange(self.archs, disabled)
+        self.pool.check()
 
     def digest(self, package: Package) -> str:
         """The SHA-256 of a package's file, in hexadecimal; read where its index does not tell.
@@ -247,20 +258,15 @@ class Feeds:
         return self._digests(_file(package.path, self._digests)).hex() if package.digest is None else package.digest
 
 
-def _sha256(checksum: Any, pool: Pool) -> str | None:
-    known = checksum is not None and checksum.type == pool.solv.REPOKEY_TYPE_SHA256
-    return str(checksum.hex()) if known else None
-
-
 def _words(archs: Sequence[str]) -> tuple[str, ...]:
     """Yocto's words as rpm has them, of equal ones the last."""
     words = [NOARCH if word in ("all", "any") else word.replace("-", "_") for word in archs]
     return tuple(reversed(dict.fromkeys(reversed(words))))
 
 
-def _found_archs(sources: Sequence[_Source], pool: Pool, native: str) -> tuple[str, ...]:
+def _found_archs(sources: Sequence[_Source], native: str) -> tuple[str, ...]:
     """The architectures to take where none are given; the one that runs anywhere first, the target's own last."""
-    found = {pool.arch(one) for source in sources for one in source.repo.solvables}
+    found = {str(one.arch) for source in sources for one in source.repo.solvables}
     taken = {arch for arch in found if not (is_other(arch, native) or arch in _SOURCES or _LEVEL.fullmatch(arch))}
     return tuple(sorted(taken, key=lambda arch: (arch != NOARCH, architecture(arch) != "", arch)))
 
@@ -299,7 +305,7 @@ def _recalled(pool: Pool, primary: Metadata, number: int, remember: Remembered) 
 
 def _head(key: str) -> bytes:
     version = importlib.metadata.version("solv")
-    return f"oe-oci rpm index 1 {version} {key}\n".encode()  # the first number changes with what is kept
+    return f"oe-oci rpm index 3 {version} {key}\n".encode()  # the first number changes with what is kept
 
 
 def _key(primary: Metadata, digests: Digests) -> str:
@@ -341,7 +347,7 @@ def _loose(pool: Pool, found: Found, paths: Sequence[str], remember: Remembered)
             kept.keep(place, head, text)
     with spooled(text) as file:
         repo = pool.add(file, found.top, -found.number)
-    source = _Source(repo, found.number, found.top, found.top, found.top, {}, None)
+    source = _Source(repo, found.number, found.top, found.top, found.top, {}, None, tuple(names))
     _check(source)
     return source
 

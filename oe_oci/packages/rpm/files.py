@@ -23,7 +23,8 @@ class File(NamedTuple):
     """One file's facts.
 
     `path` is relative to the root, `mode` all sixteen bits, `device` what a device node stands for, `inode` what the
-    names of one inode have in common. `digest` is hexadecimal, of the kind that FILEDIGESTALGO says.
+    names of one inode have in common. `digest` is hexadecimal, of the kind that FILEDIGESTALGO says. `color` has a
+    bit for each kind of ELF file that it is, none of another file.
     """
 
     path: str
@@ -38,6 +39,7 @@ class File(NamedTuple):
     capabilities: str
     device: int
     inode: tuple[int, int]
+    color: int
 
     @property
     def ghost(self) -> bool:
@@ -85,6 +87,7 @@ def files_of(header: Header) -> list[File]:
             column(texts, tags.FILECAPS, ""),
             column(numbers, tags.FILERDEVS, 0),
             zip(column(numbers, tags.FILEDEVICES, 0), column(lambda _: inodes, tags.FILEINODES)),
+            column(numbers, tags.FILECOLORS, 0),
         )
     )
 

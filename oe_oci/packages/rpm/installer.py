@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Callable
 from ...accounts import Owners as AskedFor
 from ...accounts import read_names
 from ...delta import Delta, apply
-from ...errors import ConfigError, Fault
+from ...errors import ConfigError, Fault, InputError
+from ...memory import Memory
 from ...populate import Wanted
-from ...tree import Overlay, Tree, shown
+from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
 from ..foreign import DATABASES, check_format
 from ..installation import Installation, plain_parents, tell, with_database
@@ -23,10 +24,13 @@ from ..place import Shipment
 from ..world import policy_of
 from . import database
 from .archive import scripts_of
-from .entered import entered
+from .disposition import kind_of
+from .entered import entered, with_hidden
 from .facts import Facts
+from .features import check_features
 from .files import files_of
 from .header import Header
+from .made import content_of
 from .place import Below, Erased, place
 from .resolve import missing_names, resolve
 from .world import World
@@ -53,10 +57,17 @@ class RpmInstaller:
     """Installs the packages of layer after layer; an `Installer` of rpm packages.
 
     `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
+    `memory` knows of databases that earlier builds made.
     """
 
     def __init__(
-        self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None
+        self,
+        config: Config,
+        feeds: Feeds,
+        base: Tree,
+        read: Read,
+        hold: Hold = lambda _packages: None,
+        memory: Memory | None = None,
     ) -> None:
         settings = config.packages
         if settings.database == PER_PACKAGE:
@@ -67,6 +78,7 @@ class RpmInstaller:
         self._feeds = feeds
         self._read = read
         self._hold = hold
+        self._memory = memory or Memory()
         self._policy = policy_of(config.packages, RPM)
         check_format(base, RPM, "the base image")
         self._installed = list(database.read(base))
@@ -115,9 +127,14 @@ class RpmInstaller:
         self._held = self._read([one.package for one in selected])
         shipments = [Shipment(one.package, contents, None) for one, contents in zip(selected, self._held)]
         headers = [_header(one.package.path, contents, "header") for one, contents in zip(selected, self._held)]
+        for header in headers:
+            check_features(header)
         files = [{file.path: file for file in files_of(header)} for header in headers]
+        self._check_database(tree, shipments, files)
         erased = [old for one in selected for old in (one.replaces, *one.obsoletes) if old is not None]
-        placement, going = place(shipments, files, self._below(tree, erased), self._config.epoch)
+        placement, going = place(
+            shipments, files, self._below(tree, erased), self._config.epoch, self._config.packages.prefer_color
+        )
         entries, asked = self._named(layer.name, tree, shipments, placement)
         wanted = Wanted(entries, left_over(tree, going, placement))
         self._advance(selected, headers, files, erased, placement)
@@ -172,6 +189,26 @@ class RpmInstaller:
         gone = [Erased(one, self._facts.of(one), self._owners.paths(one)) for one in erased]
         return Below(tree, owners, gone)
 
+    def _check_database(self, tree: Tree, shipments: Sequence[Shipment], files: Sequence[Mapping[str, File]]) -> None:
+        """See that no package moves the folder of the database that lies below.
+
+        Raises:
+            InputError: one has a link there.
+        """
+        links = (
+            (shipment.package, listed[root])
+            for shipment, listed in zip(shipments, files)
+            for root in database.ROOTS
+            if root in listed and kind_of(listed[root]) == SYMLINK
+        )
+        for package, link in links:
+            if database.is_in(tree, link.path):
+                raise InputError(
+                    f"{package.shown}: {shown(link.path)} is a link to {link.target!r}, and what lies below has its"
+                    " package database there",
+                    hint=f"have {package.name} in the first layer of packages: the database then lies behind the link",
+                )
+
     def _named(
         self, layer: str, tree: Tree, shipments: Sequence[Shipment], placement: Placement
     ) -> tuple[dict[str, Entry], AskedFor]:
@@ -203,18 +240,39 @@ class RpmInstaller:
         new: list[tuple[Installed, Mapping[str, str]]] = []
         for one, header, listed, contents, owned in zip(selected, headers, files, self._held, placement.owned):
             signature = _header(one.package.path, contents, "signature")
-            package = database.installed(entered(header, signature, self._epoch), requested=not one.asked_by)
+            hidden = {number for number, path in enumerate(listed) if path not in owned}
+            package = database.installed(entered(header, signature, self._epoch, hidden), requested=not one.asked_by)
             self._facts.learn(package, listed)
             new.append((package, owned))
-        self._installed = [one for one in self._installed if id(one) not in gone]
+        changed = self._changed_below(placement)
+        there = [one for one in self._installed if id(one) not in gone]
+        self._installed = [changed[id(one)][0] if id(one) in changed else one for one in there]
         self._installed += (package for package, _ in new)
         self._known = None
-        self._owners.advance(self._installed, new, ())
+        self._owners.advance(self._installed, [*changed.values(), *new], ())
         self._changed = self._changed or bool(new)
+
+    def _changed_below(self, placement: Placement) -> dict[int, tuple[Installed, Mapping[str, str]]]:
+        """The packages below some of whose files are hidden now, with that in their headers.
+
+        They go by the ids in memory of those they stand for; with each are the places of what it still has.
+        """
+        found: dict[int, tuple[Installed, Mapping[str, str]]] = {}
+        taken = {id(package): package for package, _ in placement.taken}
+        for number, package in taken.items():
+            assert package.header is not None
+            places = {place for one, place in placement.taken if one is package}
+            paths = self._owners.paths(package)
+            listed = enumerate(files_of(package.header))
+            header = with_hidden(package.header, [at for at, file in listed if paths.get(file.path) in places])
+            kept = {path: place for path, place in paths.items() if place not in places}
+            found[number] = package._replace(header=header), kept
+        return found
 
     def _with_database(self, whole: Tree, tree: Tree, wanted: Wanted) -> Wanted:
         """What a layer wants, with the database as it is after it; `whole` is the tree with what is wanted."""
-        written = database.write(whole, Step(self._installed, (), (), (), self._epoch), KEEP)
+        step = Step(self._installed, (), (), (), self._epoch)
+        written = database.write(whole, step, KEEP, lambda packages: content_of(packages, self._memory))
         return with_database(tree, wanted, written, self._epoch)
 
 

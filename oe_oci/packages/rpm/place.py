@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Where the files of rpm packages come to lie, and what becomes of those of packages that they take the place of.
 
-As rpm does it: packages share what is the same in all facts but the time, and nothing else; what nobody owns makes way,
+As rpm does it: packages share what is the same in all facts but the time, and nothing else, but that of two ELF files
+of different colours, as multilib has them, the preferred one stays; what nobody owns makes way,
 a configuration file is put aside first or stays with the new one beside it (`disposition`); what an upgraded or
 obsoleted package had goes where no other has it. Other than with rpm, links of a layer count from the start, whatever
 the order, and what old packages had goes once all new ones are in place, not after each. Must not know how databases,
@@ -20,10 +21,12 @@ from .disposition import (
     BACKUP,
     BESIDE,
     CREATE,
+    HIDE,
     SAVE,
     SKIP,
     difference,
     is_changed,
+    is_preferred,
     is_stuck,
     keeps,
     kind_of,
@@ -62,7 +65,10 @@ class Below(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`going` are the places of what goes with erased packages: of directories only those in which nothing is left."""
+    """`going` are the places of what goes with erased packages: of directories only those in which nothing is left.
+
+    What a package does not own of its files is hidden by another's of the preferred colour.
+    """
 
     placement: Placement
     going: frozenset[str]
@@ -77,16 +83,17 @@ class _Prior(NamedTuple):
 
 
 def place(
-    shipments: Sequence[Shipment], files: Sequence[Mapping[str, File]], below: Below, epoch: int | None
+    shipments: Sequence[Shipment], files: Sequence[Mapping[str, File]], below: Below, epoch: int | None, color: int
 ) -> Outcome:
     """Place the files of packages, which are in the order of installation; `files` are what their headers say.
 
-    `epoch` is the latest time of a file, and that of directories no package ships.
+    `epoch` is the latest time of a file, and that of directories no package ships. `color` is the preferred one
+    of ELF files.
 
     Raises:
         InputError: files of two packages clash, or a file lies where something else is.
     """
-    placing = _Rpm(shipments, below, epoch)
+    placing = _Rpm(shipments, below, epoch, color)
     for number, listed in enumerate(files):
         members = {member.path: member for member in shipments[number].contents.members}
         for path, file in listed.items():
@@ -96,12 +103,14 @@ def place(
 
 
 class _Rpm(Placing):
-    def __init__(self, shipments: Sequence[Shipment], below: Below, epoch: int | None) -> None:
+    def __init__(self, shipments: Sequence[Shipment], below: Below, epoch: int | None, color: int) -> None:
         super().__init__(shipments, below.tree, epoch)
         self._below = below
+        self._color = color
         self._going = {id(one.package) for one in below.erased}
         self._prior: dict[str, _Prior] = {}
         self._met: dict[str, tuple[tuple[Installed, File], ...]] = {}
+        self._taken: dict[tuple[int, str], Installed] = {}
         self._aside: dict[str, Entry] = {}  # configuration files of others, by their new names
 
     def add(self, number: int, file: File, member: Member | None) -> None:
@@ -112,6 +121,8 @@ class _Rpm(Placing):
         place = file.path if place == file.path else place  # one text for both
         done = self._disposition(number, file, place)
         self._prior[place] = _Prior(file, number, done)
+        if done == HIDE:
+            return
         self._owned[number][file.path] = place
         if done == SKIP or member is None:
             return
@@ -130,7 +141,8 @@ class _Rpm(Placing):
 
     def placement(self) -> Placement:
         found = super().placement()
-        return found._replace(entries={**self._aside, **found.entries})
+        taken = tuple((package, place) for (_, place), package in self._taken.items())
+        return found._replace(entries={**self._aside, **found.entries}, taken=taken)
 
     def erase(self) -> frozenset[str]:
         """The places of what goes with erased packages; a configuration file that was changed is put aside."""
@@ -174,12 +186,20 @@ class _Rpm(Placing):
         there = self._tree.entry(place)
         done = self._against_installed(number, file, place, there)
         prior = self._prior.get(place)
+        if done == HIDE:
+            return HIDE
         if prior is None:
             changed = done is None and is_changed(file, there)
             return (BESIDE if keeps(file) else BACKUP) if changed else done or CREATE
         what = difference(file, prior.file)
-        if what:
+        preferred = is_preferred(file, prior.file, self._color) if what else None
+        if preferred:
+            self._owned[prior.number].pop(prior.file.path, None)
+            return CREATE
+        if what and preferred is None:
             self._dispute(number, place, self._shipments[prior.number].package, what)
+        if what or prior.done == HIDE:
+            return HIDE
         if done == SKIP or (prior.done != SKIP and not prior.file.ghost):
             return SKIP
         if is_changed(file, there):
@@ -192,11 +212,23 @@ class _Rpm(Placing):
         for package, old in self._owners(place):
             what = difference(file, old)
             stays = id(package) not in self._going
+            preferred = is_preferred(file, old, self._color) if what and stays else None
+            if preferred:
+                self._take(place, file)
+                continue
+            if preferred is False:
+                return HIDE
             if what and (stays or is_stuck(old, file, there, resolve(self._tree, place, follow=True).entry)):
                 self._dispute(number, place, package, what)
             if file.configuration or old.configuration:
                 done = on_upgrade(old, file, there)
         return done
+
+    def _take(self, place: str, file: File) -> None:
+        """Hide the files of those installed packages that have one of another colour at a place."""
+        for package, old in self._below.owners(place):
+            if id(package) not in self._going and is_preferred(file, old, self._color):
+                self._taken[id(package), place] = package
 
     def _put_directory(self, number: int, member: Member, place: str) -> None:
         there = self.entry(place)
@@ -211,5 +243,5 @@ class _Rpm(Placing):
         lies = ", which lies below" if isinstance(old, Installed) else ""
         hint = "rpm has packages share only what is the same in each; name one of them in PACKAGE_EXCLUDE"
         if old.arch != new.arch and "noarch" not in (old.arch, new.arch):
-            hint = f"they are for {new.arch} and for {old.arch}, and rpm would take one of the files; name one alone"
+            hint = f"they are for {new.arch} and for {old.arch}, and RPM_PREFER_ELF_ARCH does not tell which; name one"
         raise InputError(f"{shown(place)} is in {new.shown} and in {old.shown}{lies}, and differs: {what}", hint=hint)

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ...errors import InputError
 from . import tags
-from .relation import SENSE, is_deep, is_rich
+from .relation import SENSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -101,7 +101,7 @@ def _relations(header: Header, element: str, names: int, flags: int, versions: i
 
 
 def _entry(header: Header, name: str, flags: int, evr: str) -> str:
-    if not name or _NO_XML.search(name) or _NO_XML.search(evr) or (is_rich(name) and is_deep(name)):
+    if not name or _NO_XML.search(name) or _NO_XML.search(evr):
         raise InputError(f"{header.where}: {name[:80]!r} {evr[:80]!r} is no relation to a package")
     text = f"<rpm:entry name={quoteattr(name)}"
     if flags & SENSE in _FLAGS and evr:

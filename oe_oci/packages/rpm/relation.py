@@ -19,7 +19,6 @@ RICH = "rich"
 SENSE = LESS | GREATER | EQUAL
 _WORDS = ("and", "or", "if", "unless", "else", "with", "without")
 _TOKEN = re.compile(r"[()]|(?:[^\s()]|\([^\s()]*\))+")
-_DEPTH = 64  # of parentheses in each other; libsolv goes down by calls of its own
 
 
 class Relation(relation.Relation):
@@ -32,16 +31,6 @@ class Relation(relation.Relation):
 def is_rich(text: str) -> bool:
     """Whether a name is a rich relation."""
     return text.startswith("(")
-
-
-def is_deep(text: str) -> bool:
-    """Whether a rich relation has more parentheses in each other than any package has."""
-    depth = 0
-    for sign in re.findall("[()]", text):
-        depth += 1 if sign == "(" else -1
-        if depth > _DEPTH:
-            return True
-    return False
 
 
 def parse(text: str) -> tuple[Relation, ...]:

@@ -27,6 +27,8 @@ _LIMIT = 1 << 30  # of uncompressed metadata; Fedora's names of files have 700 M
 _PIECE = 1 << 20
 _ALGORITHMS = {"sha": "sha1", **{name: name for name in ("sha1", "sha224", "sha256", "sha384", "sha512", "md5")}}
 _DIGEST = re.compile("[0-9a-f]{32,128}")
+# In another encoding what is looked for could be written in other bytes.
+_UTF8 = re.compile(rb"(\xef\xbb\xbf)?\s*<(?!\?xml[^>]*encoding\s*=(?!\s*[\"'](?i:utf-8|us-ascii)[\"']))")
 _WRITTEN = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
 # A value in which libsolv could go down by more calls of its own than a stack holds.
 _LONG = 1 << 15
@@ -151,8 +153,8 @@ def _checked(metadata: Metadata, limit: int) -> Iterator[bytes]:
     plain = decompress.decompress(_joined(first, data), decompress.detect(first), path, limit=limit)
     last = b""
     for number, piece in enumerate(_hashed(plain, metadata.plain, path)):
-        if number == 0 and not piece.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            raise InputError(f"{path}: damaged index: is no XML", hint=ANEW)
+        if b"\0" in piece or (number == 0 and not _UTF8.match(piece)):
+            raise InputError(f"{path}: damaged index: is no XML in UTF-8", hint=ANEW)
         # What is written over the end of a piece is found too.
         both = last + piece
         if _WRITTEN.search(both):

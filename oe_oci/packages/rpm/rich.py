@@ -1,18 +1,54 @@
 # SPDX-License-Identifier: MIT
-"""Rich relations, `(a if b)`: the names in one, as rpm's database looks them up. Must not know headers."""
+"""Rich relations, `(a if b)`: their grammar, and the names in one, as rpm's database looks them up.
+
+Follows what rpm 4.18 takes when a package is installed, which is more than rpmbuild lets pass. Must not know headers.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, NamedTuple
 
-_SPACE = re.compile(r"\s*")
-_VERSION = re.compile(r"\s*[<>=]+\s*[^\s,()]+")
-_OPERATOR = re.compile(r"\s*(and|or|if|unless|else|with|without)(?=[\s(])")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AND, OR, IF, UNLESS, ELSE, WITH, WITHOUT = "and", "or", "if", "unless", "else", "with", "without"
+_OPERATORS = (AND, OR, IF, UNLESS, ELSE, WITH, WITHOUT)
+_CHAINED = (AND, OR, WITH)
+_BLANK = re.compile(r"[ \t\n\v\f\r,]*")
+_SIGN = re.compile(r"(<=?|=[<=>]?|>=?)(?=[ \t\n\v\f\r,)])")
+_OPERATOR = re.compile(r"[^ \t\n\v\f\r)]+")
+_PART = re.compile(r"[^ \t\n\v\f\r,()]+|[()]")
 _DEEPEST = 64
 
 
-class _MalformedError(Exception):
-    """A relation that rpm does not understand either."""
+class MalformedError(Exception):
+    """A relation that rpm does not understand; says what is wrong."""
+
+
+class Node(NamedTuple):
+    """A relation. `operator` joins the `parts`: two, or more of `and`, `or`, `with`, or three where there is an `else`.
+
+    A simple one has no operator, but a `name`, and perhaps a `sign` and a `version`.
+    """
+
+    operator: str
+    parts: tuple[Node, ...] = ()
+    name: str = ""
+    sign: str = ""
+    version: str = ""
+
+
+def parse(text: str) -> Node:
+    """What a rich relation says.
+
+    Raises:
+        MalformedError: rpm does not understand it either.
+    """
+    parser = _Parser(text)
+    found = parser.group(0)
+    parser.end()
+    return found
 
 
 def names(relation: str) -> list[str]:
@@ -20,12 +56,25 @@ def names(relation: str) -> list[str]:
 
     There are none where the relation is malformed.
     """
-    parser = _Parser(relation)
     try:
-        found = parser.group(0)
-    except _MalformedError:
+        found = set(_named(parse(relation)))
+    except MalformedError:
         return []
-    return [f"!{name}" if missing else name for missing, name in sorted(set(found))]
+    return [f"!{name}" if missing else name for missing, name in sorted(found)]
+
+
+def _named(node: Node) -> Iterator[tuple[bool, str]]:
+    """Names, and of each whether it matters where it is missing."""
+    if not node.operator:
+        if not node.name.startswith("rpmlib("):
+            yield False, node.name
+        return
+    for number, part in enumerate(node.parts):
+        condition = number == 1 and node.operator in (IF, UNLESS)
+        for missing, name in _named(part):
+            yield missing != condition, name
+            if condition and len(node.parts) > 2:
+                yield missing, name  # with an `else` it matters both ways
 
 
 class _Parser:
@@ -33,46 +82,74 @@ class _Parser:
         self._text = text
         self._at = 0
 
-    def group(self, depth: int) -> list[tuple[bool, str]]:
-        """What stands in parentheses: names, and of each whether it matters where it is missing."""
+    def group(self, depth: int) -> Node:
+        """What stands in parentheses."""
         if depth > _DEEPEST:
-            raise _MalformedError
+            raise MalformedError("it has too many parentheses in each other")
+        if not self._text.startswith("(", self._at):
+            raise MalformedError("it does not begin with a parenthesis")
         self._at += 1
-        found, part = self._operand(depth), []  # type: list[tuple[bool, str]], list[tuple[bool, str]]
+        parts, operators = [self._operand(depth)], list[str]()
         while not self._closes():
-            match = _OPERATOR.match(self._text, self._at)
-            if not match:
-                raise _MalformedError
-            self._at = match.end()
-            if match[1] == "else":
-                found += part  # the condition matters both ways
-            part = self._operand(depth)
-            found += [(not missing, name) for missing, name in part] if match[1] in ("if", "unless") else part
+            operators.append(self._operator(operators))
+            parts.append(self._operand(depth))
         self._at += 1
-        return found
+        if not operators:
+            return parts[0]
+        if operators[0] in (WITH, WITHOUT) and not all(map(_is_of_one_package, parts)):
+            raise MalformedError("'with' and 'without' join names alone")
+        return Node(operators[0], tuple(parts))
+
+    def end(self) -> None:
+        if self._at < len(self._text):
+            raise MalformedError("something follows its last parenthesis")
 
     def _closes(self) -> bool:
-        self._skip(_SPACE)
-        return self._text.startswith(")", self._at)
+        self._skip()
+        if self._at == len(self._text):
+            raise MalformedError("a parenthesis is missing at its end")
+        return self._text[self._at] == ")"
 
-    def _operand(self, depth: int) -> list[tuple[bool, str]]:
-        self._skip(_SPACE)
+    def _operator(self, before: list[str]) -> str:
+        """The next operator, which must fit to those before it."""
+        match = _OPERATOR.match(self._text, self._at)
+        word = match[0] if match else ""
+        if match is None or word not in _OPERATORS:
+            raise MalformedError(f"{word[:40]!r} is no operator")
+        self._at = match.end()
+        fits = word in _CHAINED and set(before) == {word} if before else word != ELSE
+        if not fits and not (word == ELSE and before in ([IF], [UNLESS])):
+            raise MalformedError(f"{word!r} can not stand after {before[-1]!r}" if before else "'else' stands alone")
+        return word
+
+    def _operand(self, depth: int) -> Node:
+        self._skip()
         if self._text.startswith("(", self._at):
             return self.group(depth + 1)
-        name = self._name()
-        self._skip(_VERSION)
-        return [(False, name)] if name and not name.startswith("rpmlib(") else []
+        name = self._word("name")
+        self._skip()
+        match = _SIGN.match(self._text, self._at)
+        if match is None:
+            return Node("", name=name)
+        self._at = match.end()
+        self._skip()
+        return Node("", name=name, sign=match[0], version=self._word("version"))
 
-    def _name(self) -> str:
-        """A name, which may have parentheses of its own."""
+    def _word(self, what: str) -> str:
+        """A name or version, which may have parentheses of its own."""
         start, inner = self._at, 0
-        for character in self._text[start:]:
-            if character.isspace() or character == "," or (character == ")" and not inner):
-                break
-            inner += {"(": 1, ")": -1}.get(character, 0)
-            self._at += 1
+        while (match := _PART.match(self._text, self._at)) and (match[0] != ")" or inner):
+            inner += {"(": 1, ")": -1}.get(match[0], 0)
+            self._at = match.end()
+        if self._at == start:
+            raise MalformedError(f"a {what} is missing")
         return self._text[start : self._at]
 
-    def _skip(self, pattern: re.Pattern[str]) -> None:
-        match = pattern.match(self._text, self._at)
+    def _skip(self) -> None:
+        match = _BLANK.match(self._text, self._at)
         self._at = match.end() if match else self._at
+
+
+def _is_of_one_package(node: Node) -> bool:
+    """Whether a relation, in all its parts, can be asked of one package alone."""
+    return node.operator in ("", OR, WITH, WITHOUT) and all(map(_is_of_one_package, node.parts))

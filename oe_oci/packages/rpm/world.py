@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..package import Installed, Package
 from ..world import KEPT, REBUILT, Barred, Need, advice
+from .pool import NOARCH
 from .primary import package as metadata
 from .relation import RICH, Relation, leaves, parse
 
@@ -277,12 +278,21 @@ class World:
             yield from parse(str(dependency))
 
     def _ranked(self, found: list[Candidate]) -> tuple[Candidate, ...]:
+        """The best first: what is installed, then what replaces nothing, then as feeds rank it, then the newest."""
         if len(found) < 2:
             return tuple(found)
         newest: Any = functools.cmp_to_key(lambda one, other: int(other.evrcmp(one)))
         found = sorted(found, key=lambda one: one.name)
         found.sort(key=lambda one: newest(self.solvable(one)))
-        return tuple(sorted(found, key=self._rank))
+        ranks = [self._rank(one) for one in found]
+        best: dict[tuple[str, tuple[int, int]], int] = {}  # of the packages of a name in a feed, the best architecture
+        for one, rank in zip(found, ranks):
+            if one.arch != NOARCH:
+                best[one.name, rank[:2]] = min(rank[2], best.get((one.name, rank[:2]), rank[2]))
+        for number, (one, rank) in enumerate(zip(found, ranks)):
+            if one.arch == NOARCH:
+                ranks[number] = (*rank[:2], best.get((one.name, rank[:2]), rank[2]))
+        return tuple(found[number] for number in sorted(range(len(found)), key=ranks.__getitem__))
 
     def _rank(self, one: Candidate) -> tuple[int, int, int]:
         return (0, 0, 0) if isinstance(one, Installed) else (2 if self.replaces(one) else 1, *self._feeds.rank(one))
