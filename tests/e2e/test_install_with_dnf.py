@@ -20,6 +20,7 @@ from oe_oci.content import Literal
 from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.world import Policy
 from oe_oci.tree import FILE, SYMLINK, Entry, Overlay, Tree
 
@@ -63,7 +64,9 @@ class Host(NamedTuple):
             path.mkdir(parents=True, exist_ok=True)
         place = Place(str(self.root), str(scratch))
         chosen = Policy("rpm", "amd64", **policy)  # type: ignore[arg-type]
-        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen, Accounts())
+        scripts = Scripts(place)
+        scripts.prepare()
+        return Dnf(place, [str(self.folder / each) for each in feeds], archs, chosen, Accounts(), scripts)
 
     def choose(self, *names: str, **options: object) -> list[str]:
         return shown(self.dnf(**options).resolve(Request("app", names, (), 0)))  # type: ignore[arg-type]

@@ -37,9 +37,10 @@ GROUPS = {
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "
     "packages.installation packages.place packages.owners packages.foreign packages.installer packages.rpm.facts "
     "packages.rpm.disposition packages.rpm.place packages.rpm.installer packages.recall packages.native "
-    "packages.native.volatile packages.native.manager packages.native.root packages.native.links "
-    "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
-    "packages.native.dnfplugin packages.native.rpmcatalog packages.native.repository packages.native.dnf "
+    "packages.native.volatile packages.native.manager packages.native.scripts packages.native.root "
+    "packages.native.links packages.native.naming packages.native.catalog packages.native.maintainers "
+    "packages.native.apt packages.native.opkg packages.native.recall packages.native.dnfplugin "
+    "packages.native.rpmcatalog packages.native.repository packages.native.rpmfiles packages.native.dnf "
     "packages.native.installer packages.native.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",

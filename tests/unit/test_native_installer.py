@@ -23,8 +23,9 @@ from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.installer import policy_of
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.installer import NativeInstaller, Workshop
-from oe_oci.packages.native.manager import Outcome, Planned, Refused
+from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused
 from oe_oci.packages.native.root import WorkRoot
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.native.volatile import DATED, REMOVED, Volatile
 from oe_oci.packages.payload import Payloads
 from oe_oci.tree import DIRECTORY, FILE, SYMLINK, Entry, Tree, ancestors
@@ -112,7 +113,7 @@ class Case:
         self.installer = NativeInstaller(
             config(packages=packages, epoch=EPOCH),
             base,
-            Workshop(catalog, self.manager, root, None),
+            Workshop(catalog, self.manager, Scripts(Place(root.path, root.scratch)), root, None),
             lambda found: payloads.read(found, 1),
         )
 
