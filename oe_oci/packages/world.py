@@ -52,26 +52,34 @@ class Offer(Absent, Protocol):
         """All names of both kinds."""
 
 
-class Facts(Protocol):
-    """What is known of packages and their relations, in whatever format; `World` says what each of it means."""
-
-    def identity(self, one: Candidate) -> str: ...
+class Links(Protocol):
+    """What packages need, in whatever format; `World` says what each of it means."""
 
     def required(self, one: Candidate) -> Sequence[Need]: ...
 
     def recommended(self, one: Candidate) -> Sequence[Need]: ...
 
-    def reason(self, one: Candidate, other: Candidate) -> tuple[str, Relation] | None: ...
+
+class Names(Protocol):
+    """What is known of names, in the same way."""
+
+    def identity(self, one: Candidate) -> str: ...
 
     def known(self, name: str) -> Sequence[Candidate]: ...
-
-    def satisfies(self, one: Candidate, relation: Relation, asker: Candidate | None, /) -> bool: ...
-
-    def provided(self, one: Candidate, name: str) -> Sequence[Relation]: ...
 
     def barred(self, one: Candidate) -> Barred | None: ...
 
     def hint(self, name: str) -> str: ...
+
+
+class Facts(Links, Names, Protocol):
+    """What is known of packages and their relations, in the same way."""
+
+    def reason(self, one: Candidate, other: Candidate) -> tuple[str, Relation] | None: ...
+
+    def satisfies(self, one: Candidate, relation: Relation, asker: Candidate | None, /) -> bool: ...
+
+    def provided(self, one: Candidate, name: str) -> Sequence[Relation]: ...
 
 
 class Policy(NamedTuple):

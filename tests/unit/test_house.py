@@ -29,9 +29,10 @@ GROUPS = {
     "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
     "packages.rpm.header packages.rpm.sums packages.rpm.capabilities packages.rpm.cpio packages.rpm.files "
     "packages.rpm.members packages.rpm.archive packages.rpm.relation packages.rpm.primary packages.rpm.repomd "
-    "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
-    "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
-    "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
+    "packages.libsolv packages.rpm.pool packages.rpm.plain packages.control packages.version packages.relation "
+    "packages.index packages.rpm.feed packages.feed packages.ar packages.archive packages.payload packages.world "
+    "packages.prefer packages.solver packages.explain packages.resolve packages.rpm.world packages.rpm.plainworld "
+    "packages.rpm.solver packages.rpm.resolve",
     "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts packages.database "
     "packages.dpkg packages.opkg packages.rpm.rich packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.database packages.alternatives "

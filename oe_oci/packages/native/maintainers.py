@@ -48,7 +48,7 @@ def run_new(
 def _words(script: str, below: str) -> list[str]:
     """A script's arguments; `below` is the version that is upgraded, empty where there is none."""
     if script == "postinst":
-        return ["configure", below]
+        return ["configure", below] if below else ["configure"]
     return ["upgrade", below] if below else ["install"]
 
 

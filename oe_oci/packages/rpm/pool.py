@@ -6,12 +6,14 @@ Must not know which packages are taken, or where they lie.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import InputError, ToolError
+from .. import libsolv
 from .primary import document
 from .repomd import ANEW
 
@@ -32,12 +34,15 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        import solv  # noqa: PLC0415 - not for the class, nor for builds without packages
-
-        self.solv = solv
-        self.inner = solv.Pool()
-        self.inner.setdisttype(solv.Pool.DISTTYPE_RPM)
+        self.solv = libsolv.load()
+        self.inner = self.solv.Pool()
+        self.inner.setdisttype(self.solv.Pool.DISTTYPE_RPM)
         self._below: Any = None
+
+    @property
+    def form(self) -> str:
+        """What the form depends on that `written` gives."""
+        return importlib.metadata.version("solv")
 
     def add(self, file: BinaryIO, where: str, priority: int) -> Any:
         """A new repository of the packages of primary metadata; those of the highest priority are the best."""
@@ -99,7 +104,12 @@ class Pool:
         return NOARCH if solvable.arch == _NOARCH else str(solvable.arch)
 
     def location(self, solvable: Any) -> str:
-        """Where a package's file lies, as its metadata say; libsolv makes usual names of what it knows of a package."""
+        """Where a package's file lies, as its metadata say; empty where that is outside of the feed.
+
+        libsolv makes usual names of what it knows of a package.
+        """
+        if solvable.lookup_str(self.solv.SOLVABLE_MEDIABASE):
+            return ""
         named = solvable.arch == _NOARCH
         if named:
             solvable.arch = NOARCH
@@ -107,6 +117,20 @@ class Pool:
         if named:
             solvable.arch = _NOARCH
         return str(location)
+
+    def folder(self, solvable: Any) -> str:
+        """The folder that a package's file lies in, as its metadata say."""
+        return os.path.dirname(solvable.lookup_location()[0] or "")
+
+    def size(self, solvable: Any) -> int:
+        """The bytes of a package's file; 0 where that is not known."""
+        return int(solvable.lookup_num(self.solv.SOLVABLE_DOWNLOADSIZE))
+
+    def sha256(self, solvable: Any) -> str | None:
+        """The digest of a package's file, in hexadecimal; None where that is not known."""
+        checksum = solvable.lookup_checksum(self.solv.SOLVABLE_CHECKSUM)
+        known = checksum is not None and checksum.type == self.solv.REPOKEY_TYPE_SHA256
+        return str(checksum.hex()) if known else None
 
     def _load(self, load: Any, file: BinaryIO, where: str, flags: int) -> None:
         stream = self.solv.xfopen_fd("", os.dup(file.fileno()))
