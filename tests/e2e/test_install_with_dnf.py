@@ -174,6 +174,31 @@ def test_scriptlets_know_nothing_of_this_machine(host):
     assert told == {"HOME": "/", "TMPDIR": "", "PATH": os.environ["PATH"], "USER": "-", "LANG": "-", "D": "-"}
 
 
+def test_scriptlets_outside_of_the_root_know_where_it_is(host, monkeypatch):
+    """As OpenEmbedded's rpm runs them, which a program before dnf tells it to; here they stay inside."""
+    (host.folder / "bin").mkdir()
+    text = f'#!/bin/sh\nexport RPM_NO_CHROOT_FOR_SCRIPTS=1\nexec {shutil.which("dnf")} --setopt=plugins=False "$@"\n'
+    (host.folder / "bin/dnf4").write_text(text)
+    (host.folder / "bin/dnf4").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{host.folder}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("NATIVE_ROOT", "/native")
+    names = ("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT", "NATIVE_ROOT", "PATH", "SOURCE_DATE_EPOCH")
+    text = "f = io.open('/env', 'w') " + " ".join(
+        f"f:write('{n}=' .. (os.getenv('{n}') or '-') .. '\\n')" for n in names
+    )
+    host.offer(package("app", tags=script(POSTIN, text + " f:close()")))
+    _, outcome = host.install("app")
+    assert outcome.done
+    told = dict(line.split("=", 1) for line in (host.root / "env").read_text().splitlines())
+    path = f"{host.folder}/work/scratch/bin:{os.environ['PATH']}"
+    assert told == {
+        **dict.fromkeys(names[:4], str(host.root)),
+        "NATIVE_ROOT": "/native",
+        "PATH": path,
+        "SOURCE_DATE_EPOCH": "0",
+    }
+
+
 # ---- what is chosen
 
 
