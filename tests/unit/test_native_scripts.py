@@ -67,6 +67,12 @@ def test_scripts_know_the_root_and_nothing_of_this_machines_user(make, tmp_path,
     assert "SOME_SECRET" not in variables
 
 
+def test_names_of_users_are_those_of_the_image_for_pseudo_too(make, tmp_path, monkeypatch):
+    assert "PSEUDO_PASSWD" not in make().environment(0)
+    monkeypatch.setenv("PSEUDO_PASSWD", "/rootfs:/sysroot")
+    assert make().environment(0)["PSEUDO_PASSWD"] == f"{tmp_path}/root:/rootfs:/sysroot"
+
+
 def test_the_update_alternatives_of_another_system_is_never_run(make, tmp_path, monkeypatch):
     other = tmp_path / "other"
     other.mkdir()

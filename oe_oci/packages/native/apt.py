@@ -29,7 +29,7 @@ from ..package import DEB
 from .maintainers import run_new
 from .manager import Outcome, Planned, Refused, last_lines, read_log
 from .root import BUILTIN
-from .scripts import may_run
+from .scripts import accounts, may_run
 from .volatile import APT, COMMON, DPKG
 
 if TYPE_CHECKING:
@@ -252,6 +252,7 @@ class Apt:
             "APT_CONFIG": self._path("apt.conf"),
             "DEBIAN_FRONTEND": "noninteractive",
             "HOME": self._path("home"),
+            **accounts(self._place),
         }
         status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
         said = read_log(log)

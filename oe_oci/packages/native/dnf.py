@@ -26,6 +26,7 @@ from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
 from .rpmfiles import MODULES, check_below, check_shipped
+from .scripts import accounts
 from .volatile import COMMON, RPM
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class Dnf:
         argv += [f"--installroot={self._place.root}", "--releasever=none", answer, "install"]
         argv += [name.replace(":", ".") for name in request.names]
         # Scriptlets have these too: nothing of this machine's user. OpenEmbedded's rpm has its settings by the last.
-        variables = {"HOME": "/", "TMPDIR": "", "SOURCE_DATE_EPOCH": str(request.epoch)}
+        variables = {"HOME": "/", "TMPDIR": "", "SOURCE_DATE_EPOCH": str(request.epoch), **accounts(self._place)}
         variables["RPM_ETCCONFIGDIR"] = self._path("settings")
         log = self._path("output")
         status = run_logged(argv, log, env=variables, cwd=self._place.scratch)

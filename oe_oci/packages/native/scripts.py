@@ -102,7 +102,8 @@ class Scripts:
             # The second is what intercepts call it.
             variables.update(dict.fromkeys((_NATIVE, "STAGING_DIR_NATIVE"), os.environ[_NATIVE]))
         path = f"{self._path('bin')}:{os.environ.get('PATH', os.defpath)}"
-        return {**variables, "PATH": path, "HOME": self.folder, "TMPDIR": self.folder, "SOURCE_DATE_EPOCH": str(epoch)}
+        variables.update(PATH=path, HOME=self.folder, TMPDIR=self.folder, SOURCE_DATE_EPOCH=str(epoch))
+        return {**variables, **accounts(self._place)}
 
     def run(self, argv: Sequence[str], epoch: int) -> tuple[int, str]:
         """Run a script; its exit status and what it said.
@@ -134,6 +135,12 @@ class Scripts:
 
     def _path(self, *names: str) -> str:
         return os.path.join(self._place.scratch, *names)
+
+
+def accounts(place: Place) -> dict[str, str]:
+    """What has pseudo know the image's own users and groups by their names; without pseudo that is nothing."""
+    known = os.environ.get("PSEUDO_PASSWD")
+    return {"PSEUDO_PASSWD": f"{place.root}:{known}"} if known else {}
 
 
 def may_run() -> bool:
