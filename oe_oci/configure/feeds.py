@@ -20,6 +20,7 @@ _FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR
 _DATABASES = ("keep", "top", "status.d", "remove")
 _MANAGERS = ("auto", "native", "builtin")
 _COLORS = ("2", "1", "4")  # of ELF files, as rpm counts them
+_DEBIAN_ARCH = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -47,7 +48,7 @@ def read_packages(
         kind=kind,
         feeds=feeds,
         archs=archs or None,
-        native=debian(platform.architecture, platform.variant),
+        native=_native(settings, platform, kind),
         recommends=not settings.switch("NO_RECOMMENDATIONS"),
         bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
@@ -79,6 +80,12 @@ def _manager(settings: Settings, takers: list[str], kind: str | None) -> str:
         hint = 'write "keep", "top" or "remove", or OCI_PACKAGE_MANAGER = "builtin"'
         settings.fault("OCI_PACKAGE_DATABASE", message, hint)
     return "builtin" if manager == "auto" else manager
+
+
+def _native(settings: Settings, platform: Platform, kind: str | None) -> str:
+    """The target's architecture in Debian's words. Of an arm its variant alone does not tell which of two it is."""
+    given = settings.parsed("DPKG_ARCH", _debian_arch, "") if kind in ("deb", None) else ""
+    return given or debian(platform.architecture, platform.variant)
 
 
 def _read_folders(settings: Settings, kind: str | None) -> dict[str, str]:
@@ -118,6 +125,12 @@ def _package(word: str) -> str:
     if not PACKAGE.fullmatch(word):
         hint = "separate the names with blanks" if re.search("[,;|]", word) else PACKAGE_HINT
         raise wrong(f"{quoted(word)} is not a package's name", hint)
+    return word
+
+
+def _debian_arch(word: str) -> str:
+    if not _DEBIAN_ARCH.fullmatch(word):
+        raise wrong(f"{quoted(word)} is not an architecture of deb packages", "write a word such as 'amd64' or 'armhf'")
     return word
 
 

@@ -281,6 +281,14 @@ TABLE = (
         "those the feeds hold, the target's own last; for `deb` `all` and the target's",
     ),
     Variable(
+        "DPKG_ARCH",
+        "packages",
+        None,
+        f"The target's architecture in the words of deb packages. {_IN_THE_CLASS}",
+        "A word such as `amd64` or `armhf`.",
+        "from `OCI_IMAGE_ARCH` and `OCI_IMAGE_SUBARCH`",
+    ),
+    Variable(
         "DEPLOY_DIR_IPK",
         "packages",
         None,

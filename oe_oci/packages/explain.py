@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .relation import Relation
     from .solver import Problem
-    from .world import Candidate, Facts, Need
+    from .world import Candidate, Facts, Links, Names, Need
 
 
 class Link(NamedTuple):
@@ -35,7 +35,7 @@ _TELLING = {"conflict": 0, "missing": 0, "same": 1, "requires": 2, "gone": 3}
 
 
 def chains(
-    world: Facts, requested: Iterable[Package], among: Iterable[Package] | None = None
+    world: Links, requested: Iterable[Package], among: Iterable[Package] | None = None
 ) -> dict[int, Link | None]:
     """For each package that those requested lead to, by way of the fewest, what asks for it; None for those themselves.
 
@@ -60,7 +60,7 @@ def chains(
     return found
 
 
-def no_such_package(world: Facts, name: str, arch: str) -> Fault:
+def no_such_package(world: Names, name: str, arch: str) -> Fault:
     """The fault of a layer that names a package there is not, of an architecture where it names one."""
     written = f"{name}:{arch}" if arch else name
     for one in world.known(name):

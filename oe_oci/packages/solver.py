@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import libsolv
 from .package import Package
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def solve(
 
 class _Model:
     def __init__(self, world: World, universe: Sequence[Package]) -> None:
-        import solv  # noqa: PLC0415 - not for the class, nor for builds without packages
-
+        solv = libsolv.load()
         self._solv = solv
         self._world = world
         self._pool = solv.Pool()

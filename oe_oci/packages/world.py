@@ -52,36 +52,48 @@ class Offer(Absent, Protocol):
         """All names of both kinds."""
 
 
-class Facts(Protocol):
-    """What is known of packages and their relations, in whatever format; `World` says what each of it means."""
-
-    def identity(self, one: Candidate) -> str: ...
+class Links(Protocol):
+    """What packages need, in whatever format; `World` says what each of it means."""
 
     def required(self, one: Candidate) -> Sequence[Need]: ...
 
     def recommended(self, one: Candidate) -> Sequence[Need]: ...
 
-    def reason(self, one: Candidate, other: Candidate) -> tuple[str, Relation] | None: ...
+
+class Names(Protocol):
+    """What is known of names, in the same way."""
+
+    def identity(self, one: Candidate) -> str: ...
 
     def known(self, name: str) -> Sequence[Candidate]: ...
-
-    def satisfies(self, one: Candidate, relation: Relation, asker: Candidate | None, /) -> bool: ...
-
-    def provided(self, one: Candidate, name: str) -> Sequence[Relation]: ...
 
     def barred(self, one: Candidate) -> Barred | None: ...
 
     def hint(self, name: str) -> str: ...
 
 
+class Facts(Links, Names, Protocol):
+    """What is known of packages and their relations, in the same way."""
+
+    def reason(self, one: Candidate, other: Candidate) -> tuple[str, Relation] | None: ...
+
+    def satisfies(self, one: Candidate, relation: Relation, asker: Candidate | None, /) -> bool: ...
+
+    def provided(self, one: Candidate, name: str) -> Sequence[Relation]: ...
+
+
 class Policy(NamedTuple):
-    """What decides beside the packages: their kind, the target's architecture in Debian's words, and the settings."""
+    """What decides beside the packages: their kind, the target's architecture in Debian's words, and the settings.
+
+    `color` is that of the ELF file that stays where rpm packages have two at one path.
+    """
 
     kind: str
     native: str
     recommends: bool = True
     bad_recommendations: Collection[str] = frozenset()
     exclude: Collection[str] = frozenset()
+    color: int = 2
 
 
 def policy_of(settings: PackageSettings, kind: str) -> Policy:
@@ -92,6 +104,7 @@ def policy_of(settings: PackageSettings, kind: str) -> Policy:
         settings.recommends,
         frozenset(settings.bad_recommendations),
         frozenset(settings.exclude),
+        settings.prefer_color,
     )
 
 

@@ -227,6 +227,114 @@ def test_what_the_tool_said_is_in_the_error(kit):
     assert "scratch" not in said
 
 
+# ---- where a build has intercepts
+
+
+ASKING = '#!/bin/sh\nchmod +x "$INTERCEPT_DIR/$1"; echo "##PKGS: $2 " >>"$INTERCEPT_DIR/$1"\n'
+
+
+@pytest.fixture
+def task(kit):
+    """Builds as a user under fakeroot, with intercepts, as BitBake's tasks do."""
+    tools.need("fakeroot")
+    copy = tools.Copy(kit.folder / "copy")
+    hooks = kit.folder / "intercepts"
+    hooks.mkdir()
+    (hooks / "postinst_intercept").write_text(ASKING)
+    (hooks / "postinst_intercept").chmod(0o755)
+    (hooks / "cache").write_text('#!/bin/sh\necho "made" >"$D/cache"\n')
+
+    def build(feed, layers, status=0, lines=()):
+        place = kit.folder / "image"
+        kit.run("lint", "image", layers, feed, status=None, lines=lines)
+        tools.give_to_nobody(place)
+        words = [*tools.as_nobody(), "fakeroot", copy.program, "-m", "oe_oci", "build", place / "app.conf", "--json"]
+        words += ["--feed", feed, "--deploy-dir", place / "deploy", "--set", "OCI_LAYER_CACHE=0"]
+        env = copy.environment(INTERCEPT_DIR=str(hooks), TMPDIR=str(place), HOME=str(place))
+        return tools.run(*words, env=env, cwd="/", status=status, timeout=300)
+
+    return build
+
+
+def noting(name: str, version: str = "1.0", more: str = "", **fields: str) -> packages.Made:
+    """A package whose scripts note that they ran, and how they were called."""
+    scripts = {
+        script: f'#!/bin/sh\nset -e\necho "{name} {script} $*" >>"$D/ran"\n'
+        for script in ("preinst", "postinst", "prerm")
+    }
+    scripts["postinst"] += more
+    return packages.package(name, version, files={f"usr/share/{name}": version.encode()}, scripts=scripts, **fields)
+
+
+def test_scripts_of_new_packages_run_outside_each_after_those_of_what_it_needs(kit, task):
+    accounts = 'echo "web:x:321:321::/:/bin/sh" >>"$D/etc/passwd"; echo "web:x:321:" >>"$D/etc/group"\n'
+    base = packages.package("base", files={"etc/passwd": b"root:x:0:0::/:/bin/sh\n", "etc/group": b"root:x:0:\n"})
+    owned = packages.package(
+        "web",
+        files=[packages.Owned("./web", mode=0o4750, uid=77, gid=77, user="web", group="web")],
+        scripts={"preinst": f"#!/bin/sh\n{accounts}", "config": "#!/bin/sh\nexit 1\n"},
+        Depends="base",
+    )
+    made = [noting("b-needed", Depends="base"), noting("a-needs", Depends="b-needed", more="mknod $D/null c 1 3\n")]
+    made.append(noting("asks", more="$INTERCEPT_DIR/postinst_intercept cache asks\n", Depends="a-needs"))
+    feed = packages.write_feed(kit.folder / "feed", [base, owned, *made, noting("more")], index="")
+    done = task(feed, "low:packages:base high:packages:asks,web top:packages:more")
+    found = merge.read_image(kit.folder / "image/deploy/app-oci").merged
+    root = kit.folder / "image/root"
+    tools.oe_oci("unpack", kit.folder / "image/deploy/app-oci", root)
+    assert (root / "ran").read_text().splitlines() == [
+        "b-needed preinst install",
+        "a-needs preinst install",
+        "asks preinst install",
+        "b-needed postinst configure",
+        "a-needs postinst configure",
+        "asks postinst configure",
+        "more preinst install",
+        "more postinst configure",
+    ]
+    assert (found[b"web"].uid, found[b"web"].gid, found[b"web"].mode) == (321, 321, "4750")
+    assert found[b"null"].device == (1, 3)
+    assert (root / "cache").read_text() == "made\n"
+    layers = json.loads(done.stdout)["layers"]
+    left = {
+        package["name"]: package["scriptsNotRun"]
+        for layer in layers
+        for package in layer["packages"]
+        if "scriptsNotRun" in package
+    }
+    assert left == {"web": ["config"]}
+
+
+def test_an_upgrade_tells_scripts_the_version_below(kit, task):
+    feed = packages.write_feed(kit.folder / "feed", [noting("up", "1.0")], index="")
+    kit.build("base", "low:packages:up", feed, lines=['OCI_PACKAGE_MANAGER = "builtin"'])
+    tools.give_to_nobody(kit.folder / "base")
+    newer = [noting("up", "2.0"), packages.package("newer", Depends="up (>= 2)")]
+    packages.write_feed(kit.folder / "newer", newer, index="")
+    base = [f'OCI_BASE_IMAGE = "{kit.folder}/base/deploy/app-oci"']
+    task(kit.folder / "newer", "top:packages:newer", lines=base)
+    tools.oe_oci("unpack", kit.folder / "image/deploy/app-oci", kit.folder / "image/root")
+    ran = (kit.folder / "image/root/ran").read_text()
+    assert ran == "up preinst upgrade 1.0\nup postinst configure 1.0\n"
+
+
+def test_a_script_that_fails_is_an_error_with_what_it_said(kit, task):
+    bad = noting("bad", more="echo no luck; exit 7\n")
+    feed = packages.write_feed(kit.folder / "feed", [bad, noting("app", Depends="bad")], index="")
+    done = task(feed, "low:packages:app", status=3)
+    assert "layer 'low': apt: bad: its postinst ended with status 7" in done.stderr
+    assert "no luck" in done.stderr
+    assert not (kit.folder / "image/deploy").exists()
+
+
+def test_as_root_no_script_runs_whatever_intercepts_there_are(kit):
+    feed = packages.write_feed(kit.folder / "feed", [scripted(kit, "old", "1")], index="")
+    (kit.folder / "hooks").mkdir()
+    image = kit.build("one", "low:packages:old", feed, env=tools.environment(INTERCEPT_DIR=str(kit.folder / "hooks")))
+    assert not (kit.folder / "ran").exists()
+    assert image.layer("low")["packages"][0]["scriptsNotRun"] == ["preinst", "config", "postinst"]
+
+
 # ---- who may
 
 

@@ -22,6 +22,7 @@ from oe_oci.errors import InputError, ToolError
 from oe_oci.packages.native.dnf import Dnf
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
 from oe_oci.packages.native.repository import repositories
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.rpm.resolve import resolve
 from oe_oci.packages.world import Policy
 from oe_oci.tree import FILE, SYMLINK, Entry, Overlay, Tree
@@ -66,8 +67,10 @@ class Host(NamedTuple):
             path.mkdir(parents=True, exist_ok=True)
         place = Place(str(self.root), str(scratch))
         chosen = Policy("rpm", "amd64", **policy)  # type: ignore[arg-type]
+        scripts = Scripts(place)
+        scripts.prepare()
         offered = opened(*(self.folder / each for each in feeds), archs=archs)
-        return Dnf(place, repositories(offered), archs, chosen, Accounts())
+        return Dnf(place, repositories(offered), archs, chosen, Accounts(), scripts)
 
     def choose(self, *names: str, **options: object) -> list[str]:
         return shown(self.dnf(**options).resolve(Request("app", names, (), 0)))  # type: ignore[arg-type]
@@ -173,6 +176,31 @@ def test_scriptlets_know_nothing_of_this_machine(host):
     assert outcome.done
     told = dict(line.split("=") for line in (host.root / "env").read_text().splitlines())
     assert told == {"HOME": "/", "TMPDIR": "", "PATH": os.environ["PATH"], "USER": "-", "LANG": "-", "D": "-"}
+
+
+def test_scriptlets_outside_of_the_root_know_where_it_is(host, monkeypatch):
+    """As OpenEmbedded's rpm runs them, which a program before dnf tells it to; here they stay inside."""
+    (host.folder / "bin").mkdir()
+    text = f'#!/bin/sh\nexport RPM_NO_CHROOT_FOR_SCRIPTS=1\nexec {shutil.which("dnf")} --setopt=plugins=False "$@"\n'
+    (host.folder / "bin/dnf4").write_text(text)
+    (host.folder / "bin/dnf4").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{host.folder}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("NATIVE_ROOT", "/native")
+    names = ("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT", "NATIVE_ROOT", "PATH", "SOURCE_DATE_EPOCH")
+    text = "f = io.open('/env', 'w') " + " ".join(
+        f"f:write('{n}=' .. (os.getenv('{n}') or '-') .. '\\n')" for n in names
+    )
+    host.offer(package("app", tags=script(POSTIN, text + " f:close()")))
+    _, outcome = host.install("app")
+    assert outcome.done
+    told = dict(line.split("=", 1) for line in (host.root / "env").read_text().splitlines())
+    path = f"{host.folder}/work/scratch/bin:{os.environ['PATH']}"
+    assert told == {
+        **dict.fromkeys(names[:4], str(host.root)),
+        "NATIVE_ROOT": "/native",
+        "PATH": path,
+        "SOURCE_DATE_EPOCH": "0",
+    }
 
 
 # ---- what is chosen

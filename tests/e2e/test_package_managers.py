@@ -500,3 +500,28 @@ def test_it_works_where_it_is_told_to(native, place):
         "build", "two", "app:packages:app", feed, lines=[f'OCI_WORK_DIR = "{native.folder}/file/in"'], status=3
     )
     assert f"cannot make the folder {native.folder}/file" in done.stderr
+
+
+def without_libsolv(place) -> dict[str, str]:
+    """An environment whose interpreters do not find it, as BitBake's does not."""
+    place.mkdir()
+    (place / "sitecustomize.py").write_text("import sys\nsys.modules['solv'] = None\n")
+    return tools.environment(PYTHONPATH=f"{place}:{os.environ.get('PYTHONPATH', '')}")
+
+
+def test_it_needs_no_libsolv_of_pythons(native):
+    feed = native.feed("feed", LIB, APP, MORE)
+    layers = "low:packages:lib high:packages:more,app"
+    env = without_libsolv(native.folder / "bare")
+    usual = native.build("one", layers, feed)
+    bare = native.build("two", layers, feed, env=env)
+    assert bare.digests() == usual.digests()
+    assert [layer["packages"] for layer in bare.report["layers"]] == [
+        layer["packages"] for layer in usual.report["layers"]
+    ]
+    broken = Source("broken", files=[file("/usr/bin/broken")], depends=["nowhere"])
+    other = native.feed("other", LIB, APP, MORE, broken)
+    for lost, said in (("mores", "did you mean more?"), ("app,broken", f"{native.manager.tool} finds no way")):
+        done = native.run("build", "three", f"a:packages:{lost}", other, env=env, status=2)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr

@@ -255,7 +255,8 @@ def test_whether_there_are_intercepts_counts_for_the_cache(folder_with, folder):
     build(place, "app:packages:app", feed, more=words)
     assert b"usr/share/with" not in merged(place)
     again = folder / "again"
-    build(again, "app:packages:app", feed, more=words, env=tools.environment(INTERCEPT_DIR="/nowhere"))
+    (folder / "intercepts").mkdir()
+    build(again, "app:packages:app", feed, more=words, env=tools.environment(INTERCEPT_DIR=str(folder / "intercepts")))
     assert b"usr/share/with" in merged(again)
 
 

@@ -137,6 +137,20 @@ def test_every_architecture_has_a_word_of_debians() -> None:
     }
 
 
+class TestDebiansArchitecture:
+    def test_is_that_of_the_image(self) -> None:
+        assert packages("/one", TARGET_ARCH="aarch64").native == "arm64"
+
+    def test_is_as_bitbake_says_for_deb_alone(self) -> None:
+        arm = {"TARGET_ARCH": "arm", "TUNE_FEATURES": "arm armv7a", "DPKG_ARCH": "armel"}
+        assert packages("/one", IMAGE_PKGTYPE="deb", **arm).native == "armel"
+        assert packages("/one", **arm).native == "armel"
+        assert packages("/one", IMAGE_PKGTYPE="ipk", **arm).native == "armhf"
+
+    def test_what_can_be_none_is_told(self) -> None:
+        assert "DPKG_ARCH: 'x86_64' is not an architecture of deb packages" in refused("/one", DPKG_ARCH="x86_64")
+
+
 class TestManager:
     @pytest.mark.parametrize(("word", "manager"), [("", "builtin"), ("auto", "builtin"), ("native", "native")])
     def test_who_installs(self, word: str, manager: str) -> None:

@@ -12,6 +12,7 @@ from oe_oci.packages.native import dnf
 from oe_oci.packages.native.dnfplugin import Failure, Item, failures, read_plan, unknown_owners
 from oe_oci.packages.native.manager import Place
 from oe_oci.packages.native.repository import Repository, configured, repositories
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.world import Policy
 
 NOBODY = Accounts()
@@ -174,7 +175,7 @@ def make(tmp_path, monkeypatch, root: str = "root", **programs: str) -> dnf.Dnf:
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     place = Place(str(tmp_path / root), str(tmp_path / "scratch"))
-    return dnf.Dnf(place, [], ["noarch"], POLICY, NOBODY)
+    return dnf.Dnf(place, [], ["noarch"], POLICY, NOBODY, Scripts(place))
 
 
 def test_where_there_is_no_dnf_the_error_has_the_ways_out(tmp_path, monkeypatch):

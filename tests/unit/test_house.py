@@ -29,19 +29,21 @@ GROUPS = {
     "packages of feeds": "packages packages.package packages.contents packages.paths packages.rpm packages.rpm.tags "
     "packages.rpm.header packages.rpm.sums packages.rpm.capabilities packages.rpm.cpio packages.rpm.files "
     "packages.rpm.members packages.rpm.archive packages.rpm.relation packages.rpm.rich packages.rpm.clauses "
-    "packages.rpm.entries packages.rpm.primary packages.rpm.repomd "
-    "packages.rpm.pool packages.control packages.version packages.relation packages.index packages.rpm.feed "
+    "packages.rpm.entries packages.rpm.primary packages.rpm.repomd packages.libsolv packages.rpm.pool "
+    "packages.rpm.plain packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
-    "packages.explain packages.resolve packages.rpm.world packages.rpm.solver packages.rpm.resolve",
+    "packages.explain packages.resolve packages.rpm.world packages.rpm.plainworld packages.rpm.solver "
+    "packages.rpm.resolve",
     "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts owned "
     "packages.database packages.dpkg packages.opkg packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.made packages.rpm.database "
     "packages.alternatives packages.installation packages.laidout packages.place packages.owners packages.foreign "
     "packages.known rest packages.installer packages.rpm.facts packages.rpm.features packages.rpm.disposition "
-    "packages.rpm.place packages.rpm.installer packages.recall "
-    "packages.native packages.native.volatile packages.native.manager packages.native.root packages.native.links "
-    "packages.native.catalog packages.native.apt packages.native.opkg packages.native.recall "
-    "packages.native.dnfplugin packages.native.rpmcatalog packages.native.repository packages.native.dnf "
+    "packages.rpm.place packages.rpm.installer packages.recall packages.native "
+    "packages.native.volatile packages.native.manager packages.native.scripts packages.native.root "
+    "packages.native.links packages.native.naming packages.native.catalog packages.native.maintainers "
+    "packages.native.apt packages.native.opkg packages.native.recall packages.native.dnfplugin "
+    "packages.native.rpmcatalog packages.native.repository packages.native.rpmfiles packages.native.dnf "
     "packages.native.installer packages.native.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",

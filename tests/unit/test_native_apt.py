@@ -19,6 +19,7 @@ from oe_oci.packages.native import apt
 from oe_oci.packages.native.apt import Apt
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused, Request
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.native.volatile import APT, COMMON, DATED, DPKG, OPKG, REMOVED, RPM, Volatile, matcher
 from oe_oci.packages.package import Installed
 from oe_oci.packages.world import Policy
@@ -73,7 +74,7 @@ def make_case(tmp_path: Path, monkeypatch, **policy) -> Case:
     feeds = open_feeds([str(feed)], kind="deb", archs=None, native="amd64", remember=None, limit=None)
     catalog = DebianCatalog(feeds, Policy("deb", "amd64", **policy))
     place = Place(str(tmp_path / "root"), str(tmp_path / "scratch"))
-    case = Case(Apt(place, catalog), folder, tmp_path / "scratch")
+    case = Case(Apt(place, catalog, Scripts(place)), folder, tmp_path / "scratch")
     case.say("")
     return case
 

@@ -23,8 +23,9 @@ from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.installer import policy_of
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.installer import NativeInstaller, Workshop
-from oe_oci.packages.native.manager import Outcome, Planned, Refused
+from oe_oci.packages.native.manager import Outcome, Place, Planned, Refused
 from oe_oci.packages.native.root import WorkRoot
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.native.volatile import DATED, REMOVED, Volatile
 from oe_oci.packages.payload import Payloads
 from oe_oci.tree import DIRECTORY, FILE, SYMLINK, Entry, Tree, ancestors
@@ -112,7 +113,7 @@ class Case:
         self.installer = NativeInstaller(
             config(packages=packages, epoch=EPOCH),
             base,
-            Workshop(catalog, self.manager, root, None),
+            Workshop(catalog, self.manager, Scripts(Place(root.path, root.scratch)), root, None),
             lambda found: payloads.read(found, 1),
         )
 
@@ -232,6 +233,56 @@ def test_a_package_from_elsewhere_is_an_error(make):
     case = make()
     case.manager.planned = [Planned("app", "7", "all")]
     assert "fake means to install app 7 for all, which no feed has" in case.refuse("app")
+
+
+@pytest.fixture
+def hooks(tmp_path, monkeypatch) -> Path:
+    """A folder of intercepts."""
+    (tmp_path / "hooks").mkdir()
+    monkeypatch.setenv("INTERCEPT_DIR", str(tmp_path / "hooks"))
+    return tmp_path / "hooks"
+
+
+def asks(case: Any, name: str) -> None:
+    """Have a script of the packages that the tool installs ask for an intercept."""
+    install, hook = case.manager.install, os.path.join(case.manager.root.scratch, "hooks", name)
+
+    def installed(request: Any, held: Any) -> Outcome:
+        os.chmod(hook, 0o755)
+        with open(hook, "a", encoding="ascii") as file:
+            file.write("##PKGS: lib other \n")
+        return install(request, held)
+
+    case.manager.install = installed
+
+
+def test_what_an_intercept_makes_is_in_the_layer(make, hooks):
+    (hooks / "fonts").write_text("#!/bin/sh\necho fonts >$D/fonts\n")
+    case = make()
+    case.manager.will("other")
+    asks(case, "fonts")
+    case.install("other")
+    assert whole(case.tree.entries["fonts"].content) == b"fonts\n"
+
+
+def test_an_intercept_that_fails_is_an_error(make, hooks):
+    (hooks / "fonts").write_text("#!/bin/sh\necho no fonts\nexit 3\n")
+    case = make()
+    case.manager.will("other")
+    asks(case, "fonts")
+    said = case.refuse("other")
+    assert "layer 'one': fake: the intercept fonts, for which lib, other asked, ended with status 3" in said
+    assert "no fonts" in said
+
+
+def test_an_intercept_for_the_first_boot_is_told_of(make, hooks, caplog):
+    (hooks / "delay_to_first_boot").write_text("#!/bin/sh\nexit 1\n")
+    case = make()
+    case.manager.will("other")
+    asks(case, "delay_to_first_boot")
+    case.install("other")
+    (record,) = caplog.records
+    assert "the intercept delay_to_first_boot, for which lib, other asked, is left to the first boot" in record.message
 
 
 def test_rights_that_are_missing_have_a_way_out(make):

@@ -18,6 +18,7 @@ from oe_oci.packages.native import manager
 from oe_oci.packages.native.catalog import DebianCatalog
 from oe_oci.packages.native.manager import Place, Planned, Refused, Request
 from oe_oci.packages.native.opkg import Opkg, coming, complaints, dated, failure, going, plainly, telling
+from oe_oci.packages.native.scripts import Scripts
 from oe_oci.packages.package import Installed
 from oe_oci.packages.world import Policy
 from oe_oci.tree import Tree
@@ -180,7 +181,9 @@ def make_case(tmp_path: Path, monkeypatch, policy: Policy, archs: tuple[str, ...
     feed = write_feed(tmp_path / "feed", PACKAGES)
     feeds = open_feeds([str(feed)], kind="ipk", archs=archs, native="amd64", remember=None, limit=None)
     place = Place(str(tmp_path / "root"), str(tmp_path / "scratch"))
-    return Case(Opkg(place, DebianCatalog(feeds, policy)), folder)
+    scripts = Scripts(place)
+    scripts.prepare()
+    return Case(Opkg(place, DebianCatalog(feeds, policy), scripts), folder)
 
 
 def test_plans_the_packages_of_the_index(case):
@@ -240,9 +243,7 @@ def test_architectures_have_their_priorities_and_those_below_are_known(case, tmp
     ]
 
 
-def test_scripts_know_the_root_and_run_at_the_epoch_with_the_usual_modes(case, tmp_path, monkeypatch):
-    monkeypatch.setenv("INTERCEPT_DIR", "/intercepts")
-    monkeypatch.setenv("SOME_SECRET", "x")
+def test_scripts_know_the_root_and_run_with_the_usual_modes(case, tmp_path, monkeypatch):
     umask = os.umask(0o077)
     try:
         case.opkg.resolve(case.request(epoch=1600000000))
@@ -250,11 +251,8 @@ def test_scripts_know_the_root_and_run_at_the_epoch_with_the_usual_modes(case, t
         case.opkg.install(case.request(epoch=1600000000), ())
     finally:
         os.umask(umask)
-    variables, root = case.variables(), str(tmp_path / "root")
-    names = ("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT")
-    assert [variables[name] for name in names] == [root] * 4
-    assert (variables["SOURCE_DATE_EPOCH"], variables["INTERCEPT_DIR"]) == ("1600000000", "/intercepts")
-    assert "SOME_SECRET" not in variables
+    variables = case.variables()
+    assert (variables["D"], variables["SOURCE_DATE_EPOCH"]) == (str(tmp_path / "root"), "1600000000")
     assert "--force-postinstall" in (case.folder / "arguments").read_text().split()
     assert set((case.folder / "umask").read_text().split()) == {"0022"}
 
@@ -265,21 +263,6 @@ def test_settings_of_packages_become_options(tmp_path, monkeypatch):
     case.opkg.resolve(case.request())
     words = (case.folder / "arguments").read_text().split()
     assert {"--no-install-recommends", "--add-ignore-recommends=a", "--add-exclude=never"} <= set(words)
-
-
-def test_the_update_alternatives_of_another_system_is_never_run(case, tmp_path):
-    case.opkg.resolve(case.request())
-    guard = tmp_path / "scratch/bin/update-alternatives"
-    assert case.variables()["PATH"].startswith(f"{guard.parent}:")
-    assert "opkg-utils" in guard.read_text()
-
-
-def test_the_update_alternatives_of_opkg_is_run(case, tmp_path):
-    own = case.folder / "update-alternatives"
-    own.write_text('#!/bin/sh\nad="$OPKG_OFFLINE_ROOT/usr/lib/opkg/alternatives"\n')
-    own.chmod(0o755)
-    case.opkg.resolve(case.request())
-    assert not (tmp_path / "scratch/bin/update-alternatives").exists()
 
 
 @pytest.mark.parametrize(
@@ -350,7 +333,7 @@ def test_tells_its_versions(case):
 def test_without_opkg_the_error_says_what_to_do(tmp_path, monkeypatch, case):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="there is no opkg on the PATH") as caught:
-        Opkg(case.opkg._place, case.opkg._catalog)
+        Opkg(case.opkg._place, case.opkg._catalog, case.opkg._scripts)
     assert "builtin" in caught.value.hint
 
 
@@ -358,11 +341,11 @@ def test_without_opkg_the_error_says_what_to_do(tmp_path, monkeypatch, case):
 def test_a_folder_whose_name_a_shell_would_take_apart_has_another_one(case, tmp_path, name):
     place = Place(str(tmp_path / name / "root"), str(tmp_path / name / "scratch"))
     with pytest.raises(ToolError, match="can not work in"):
-        Opkg(place, case.opkg._catalog)
+        Opkg(place, case.opkg._catalog, Scripts(place))
     for path in place:
         Path(path).mkdir(parents=True)
     with plainly(place) as plain:
-        Opkg(plain, case.opkg._catalog)
+        Opkg(plain, case.opkg._catalog, Scripts(plain))
         (Path(plain.root) / "file").touch()
         assert Path(plain.root, "../scratch").samefile(place.scratch)
     assert (Path(place.root) / "file").exists()

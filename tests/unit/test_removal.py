@@ -38,17 +38,22 @@ def test_what_is_not_there_is_no_error(tmp_path):
 
 
 PROGRAM = """\
-import os, sys
-from oe_oci.removal import mounts, remove_folder
-folder = sys.argv[1]
-print(mounts(folder))
-remove_folder(folder)
+import sys
+from oe_oci import removal
+folder, blind = sys.argv[1:]
+print(removal.mounts(folder))
+if blind == "True":
+    removal.mounts = lambda _folder: []
+removal.remove_folder(folder)
 """
 
 
-@pytest.mark.parametrize("what", [["--bind", "{outside}"], ["-t", "tmpfs", "none"]])
-def test_what_is_mounted_stays(tmp_path, what):
-    """A directory of the same device, and another device; in a namespace of the test's own."""
+@pytest.mark.parametrize(
+    ("what", "blind"),
+    [(["--bind", "{outside}"], False), (["-t", "tmpfs", "none"], False), (["-t", "tmpfs", "none"], True)],
+)
+def test_what_is_mounted_stays(tmp_path, what, blind):
+    """A directory of the same device, and another device, be the kernel silent; in a namespace of the test's own."""
     tools.need_root()
     tools.need("unshare", "mount")
     folder, outside = tmp_path / "folder", tmp_path / "outside"
@@ -56,11 +61,13 @@ def test_what_is_mounted_stays(tmp_path, what):
         path.mkdir(parents=True)
         (path / "file").write_bytes(b"")
     place = folder / "a b\\c/mounted"
-    script = 'place=$1; program=$2; folder=$3; python=$4; shift 4; mount "$@" "$place" && touch "$place/new" &&'
-    script += ' "$python" -c "$program" "$folder" && ls "$place" && find "$folder" -type d -path "*/other"'
+    script = (
+        'place=$1; program=$2; folder=$3; python=$4; blind=$5; shift 5; mount "$@" "$place" && touch "$place/new" &&'
+    )
+    script += ' "$python" -c "$program" "$folder" "$blind" && ls "$place" && find "$folder" -type d -path "*/other"'
     options = [option.format(outside=outside) for option in what]
     done = tools.run(
-        *("unshare", "-m", "sh", "-c", script, "sh", place, PROGRAM, folder, sys.executable, *options),
+        *("unshare", "-m", "sh", "-c", script, "sh", place, PROGRAM, folder, sys.executable, blind, *options),
         env=tools.environment(PYTHONPATH=str(ROOT)),
     )
     assert done.stdout.splitlines() == [repr([str(place)]), *(["file"] if "--bind" in what else []), "new"]

@@ -3,7 +3,8 @@
 
 apt chooses from an index of our own, which holds what the built-in installer could choose from. dpkg unpacks and keeps
 its database; it never sees a script of a package, which without a container would be run on this machine: `dpkg-deb`
-leaves them out for it, and they are put into the database afterwards. Follows apt.conf(5), apt-get(8) and dpkg(1).
+leaves them out for it, and they are put into the database afterwards. Where a build has intercepts for them those of
+new packages are run here. Follows apt.conf(5), apt-get(8) and dpkg(1).
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from .. import dpkg
 from ..database import KEEP, Step, enter, lines_of, names_in, paragraph, read_file, states
 from ..foreign import check_format
 from ..package import DEB
+from .maintainers import run_new
 from .manager import Outcome, Planned, Refused, last_lines, read_log
 from .root import BUILTIN
+from .scripts import accounts, may_run
 from .volatile import APT, COMMON, DPKG
 
 if TYPE_CHECKING:
@@ -37,10 +40,12 @@ if TYPE_CHECKING:
     from ..package import Installed, Package
     from .catalog import DebianCatalog
     from .manager import Place, Request
+    from .scripts import Scripts
 
 _DATABASE = "var/lib/dpkg"
 _ARCHS, _INFO = f"{_DATABASE}/arch", f"{_DATABASE}/info"
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
+_CONFIGURES = re.compile(r"^Conf ([^\s:]+)", re.MULTILINE)
 _INSTALLS = re.compile(r"Inst ([^\s:]+)\S* (?:\[[^\]]*\] )?\((\S+) .*?\[(\S+)\]\)")
 _FAILED = re.compile(r"^dpkg: error processing (?:archive|package) (.+) \(--?[a-z-]+\):\n +(.*)$", re.MULTILINE)
 _LINK = re.compile(r"\S*/scratch/feed/(?:\./)?([0-9]+)\.deb")
@@ -74,7 +79,7 @@ Dir::Etc::preferencesparts "parts";
 Dir::Etc::trusted "none";
 Dir::Etc::trustedparts "parts";
 Dir::Bin::dpkg "{dpkg}";
-APT::Architecture "{native}";
+{methods}APT::Architecture "{native}";
 #clear APT::Architectures;
 APT::Architectures {{ {archs} }};
 APT::Install-Recommends "{recommends}";
@@ -120,19 +125,25 @@ class Apt:
 
     databases = (f"{_DATABASE}/", "var/lib/apt/")
     volatile = (*COMMON, *DPKG, *APT)
-    not_run = ("preinst", "config", "postinst")  # what dpkg would run when it installs
     changes_root = False
 
-    def __init__(self, place: Place, catalog: DebianCatalog) -> None:
+    def __init__(self, place: Place, catalog: DebianCatalog, scripts: Scripts) -> None:
         self._place = place
+        self._scripts = scripts
+        self._runs = may_run()
         self._catalog = catalog
         self._native = catalog.policy.native
         self._programs = {name: _program(name) for name in ("apt-get", "dpkg", "dpkg-deb")}
         _check_hooks()
         self._host = self._told("dpkg", "--print-architecture").strip()
         self._offered: list[Package] = []  # by the numbers that apt knows their files by
+        self._configured: list[str] = []  # in the order in which apt means to do it
         self._write("apt.conf", _ALONE.format(etc=self._path("etc")))
         self.tool = {"name": "apt", "version": self._version("apt-get"), "dpkg": self._version("dpkg")}
+
+    @property
+    def not_run(self) -> Sequence[str]:
+        return ("config",) if self._runs else ("preinst", "config", "postinst")  # that dpkg would run
 
     # ---- the tree
 
@@ -221,15 +232,18 @@ class Apt:
         if status:
             raise Refused(last_lines(said))
         found = filter(None, map(_INSTALLS.match, said.splitlines()))
+        self._configured = _CONFIGURES.findall(said)
         return [Planned(match[1], match[2], match[3]) for match in found]
 
-    def install(self, request: Request, held: Sequence[Contents]) -> Outcome:  # noqa: ARG002 - others need it
+    def install(self, request: Request, held: Sequence[Contents]) -> Outcome:
         status, said = self._run("install", *request.names)
         failed = _FAILED.search(said) if status else None
-        if failed is None:
+        if failed is not None:
+            names = {one.path: one.name for one in self._offered}
+            return Outcome(False, last_lines(said), names.get(failed[1], failed[1]), failed[2])
+        if status or not self._runs:
             return Outcome(status == 0, last_lines(said))
-        names = {one.path: one.name for one in self._offered}
-        return Outcome(False, last_lines(said), names.get(failed[1], failed[1]), failed[2])
+        return run_new(self._scripts, request, held, self._configured, self._path("scripts"))
 
     def _run(self, *words: str) -> tuple[int, str]:
         """apt-get's exit status and what it said, with the names of files that people know."""
@@ -238,6 +252,7 @@ class Apt:
             "APT_CONFIG": self._path("apt.conf"),
             "DEBIAN_FRONTEND": "noninteractive",
             "HOME": self._path("home"),
+            **accounts(self._place),
         }
         status = run_logged([self._programs["apt-get"], "-q", *words], log, env=variables, cwd=self._place.scratch)
         said = read_log(log)
@@ -262,13 +277,16 @@ class Apt:
         for folder in (*folders.values(), *(self._path(*names) for names in _FOLDERS)):
             with placing(folder):
                 os.makedirs(folder, exist_ok=True)
-        options = [f"--root={self._place.root}", f"--log={self._path('log', 'dpkg')}", *_OPTIONS]
+        # OpenEmbedded's dpkg has its database in its own sysroot, and so somewhere else in a root.
+        options = [f"--root={self._place.root}", f"--admindir={self._place.root}/{_DATABASE}"]
+        options += [f"--log={self._path('log', 'dpkg')}", *_OPTIONS]
         if self._native != self._host:
             options += _FOREIGN
         values: dict[str, Any] = {
             **folders,
             "root": self._place.root,
             "dpkg": self._programs["dpkg"],
+            "methods": _methods(self._programs["apt-get"]),
             "native": self._native,
             "archs": _listed(self._archs(request)),
             "recommends": str(self._catalog.policy.recommends).lower(),
@@ -329,6 +347,12 @@ def _program(name: str) -> str:
     if path is None:
         raise ToolError(f"there is no {name} on the PATH", hint=f"install apt and dpkg, or {BUILTIN}")
     return path
+
+
+def _methods(program: str) -> str:
+    """Where apt finds the programs it fetches with: beside itself, as its sysroot may be elsewhere than it knows."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(program)), "lib", "apt", "methods")
+    return f'Dir::Bin::methods "{folder}";\n' if os.path.isdir(folder) else ""
 
 
 def _check_hooks() -> None:

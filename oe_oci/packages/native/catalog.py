@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ...errors import ConfigError
+from .. import libsolv
 from ..resolve import asked_for, askers, missing_names, resolve, universe
 from ..world import World
 
@@ -45,7 +46,7 @@ class Catalog(Protocol):
         """
 
     def explain(self, layer: PackagesLayer, installed: Sequence[Installed]) -> Fault | None:
-        """Why what a layer asks for can not be had; None where it seems that it can."""
+        """Why what a layer asks for can not be had; None where it seems that it can, or where nothing here can tell."""
 
     def package(self, planned: Planned) -> Package | None:
         """The package of a feed that a tool means."""
@@ -90,6 +91,8 @@ class DebianCatalog:
         return Asked(tuple(world.identity(versions[0]) for versions in wanted), tuple(one.shown for one in below))
 
     def explain(self, layer: PackagesLayer, installed: Sequence[Installed]) -> Fault | None:
+        if not libsolv.is_there():
+            return None
         try:
             resolve(self.world(installed), layer.name, layer.packages)
         except ConfigError as error:

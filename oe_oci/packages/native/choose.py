@@ -17,11 +17,12 @@ from .catalog import Catalog, DebianCatalog
 from .dnf import Dnf
 from .installer import Workshop
 from .manager import Manager, Place
-from .opkg import INHERITED, Opkg, plainly
+from .opkg import Opkg, plainly
 from .recall import Recall
 from .repository import repositories
 from .root import WorkRoot, check_rights
 from .rpmcatalog import RpmCatalog
+from .scripts import Scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,22 +54,19 @@ def open_workshop(
             folder = stack.enter_context(staging(config.work_dir, f"{config.names.base}.work"))
         root = stack.enter_context(WorkRoot(os.path.join(folder, "work"), config.epoch, jobs))
         place = stack.enter_context(plainly(Place(root.path, root.scratch)))
+        scripts = Scripts(place)
         recall = None
         if memory.keeps and config.cache_dir is not None:
-            # What scripts are told of this machine: whether, as the names of folders tell nothing.
-            told = sorted(os.environ.keys() & set(INHERITED))
-            decides = [config.packages._replace(feeds=()), config.accounts, config.epoch, told]
+            decides = [config.packages._replace(feeds=()), config.accounts, config.epoch, scripts.told]
             recall = stack.enter_context(Recall(memory, Store(config.cache_dir), root.scratch, decides))
-        yield Workshop(*_manager(config, feeds, place), root, recall)
+        yield Workshop(*_manager(config, feeds, place, scripts), scripts, root, recall)
 
 
-def _manager(config: Config, feeds: Feeds | RpmFeeds, place: Place) -> tuple[Catalog, Manager]:
+def _manager(config: Config, feeds: Feeds | RpmFeeds, place: Place, scripts: Scripts) -> tuple[Catalog, Manager]:
     """The package manager of the feeds' format, and what it may choose from."""
     policy = policy_of(config.packages, feeds.kind)
     if not isinstance(feeds, Feeds):
-        settings = config.packages
-        offered = repositories(feeds)
-        dnf = Dnf(place, offered, feeds.archs, policy, config.accounts, settings.prefer_color)
+        dnf = Dnf(place, repositories(feeds), feeds.archs, policy, config.accounts, scripts)
         return RpmCatalog(feeds, policy), dnf
     catalog = DebianCatalog(feeds, policy)
-    return catalog, Opkg(place, catalog) if feeds.kind == IPK else Apt(place, catalog)
+    return catalog, (Opkg if feeds.kind == IPK else Apt)(place, catalog, scripts)

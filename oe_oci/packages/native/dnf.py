@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 
 from ...accounts import read_names
 from ...content import Literal
-from ...errors import InputError, ToolError
+from ...errors import ToolError
 from ...run import run, run_logged
-from ...tree import DIRECTORY, FILE, SYMLINK, Entry, Overlay, Tree, encode, join, parent, resolve, shown
+from ...tree import DIRECTORY, FILE, Entry, Overlay, Tree, encode, parent, resolve, shown
 from ..foreign import check_format
 from ..package import RPM as FORMAT
-from ..rpm import database, tags
+from ..rpm import database
 from . import dnfplugin, repository
 from .manager import Outcome, Planned, Refused, last_lines
 from .root import BUILTIN
+from .rpmfiles import MODULES, check_below, check_shipped
+from .scripts import accounts
 from .volatile import COMMON, RPM
 
 if TYPE_CHECKING:
@@ -36,17 +38,17 @@ if TYPE_CHECKING:
     from ..package import Installed
     from ..world import Policy
     from .manager import Place, Request
+    from .scripts import Scripts
 
 _PROGRAMS = ("dnf4", "dnf-3", "dnf")  # `dnf` alone may be version 5
 # Which scriptlets write to where there is no other; an image has one of its own when it runs.
 _NULL = "dev/null"
 # Folders that dnf makes for itself, or that are there for _NULL; the inner ones first.
-_MADE = ("etc/dnf/modules.d", "etc/dnf", "etc", "dev")
+_MADE = (MODULES, "etc/dnf", "etc", "dev")
 _CAPABILITY = "security.capability"
 
 _SETTINGS = """\
 [main]
-plugins=1
 pluginpath=plugins
 gpgcheck=0
 localpkg_gpgcheck=0
@@ -112,14 +114,14 @@ class Dnf:
         archs: Sequence[str],
         policy: Policy,
         accounts: Accounts,
-        color: int = tags.ELF64,
+        scripts: Scripts,
     ) -> None:
         self._place = place
+        self._scripts = scripts
         self._repositories = repositories
         self._archs = archs
         self._policy = policy
         self._accounts = accounts
-        self._color = color
         self._program = _find_program()
         if "$" in place.root:
             hint = f"set TMPDIR to a folder with a plain name, or {BUILTIN}"
@@ -140,7 +142,7 @@ class Dnf:
         # rpm opens its database, and dnf looks for its modules, before the root is changed.
         self._lower = tree
         self._database = resolve(tree, database.folder(tree), follow=True).path
-        _check_links(tree, self._database)
+        check_below(tree, self._database)
         upper = Overlay(tree)
         folder = upper.entry(parent(_NULL))
         if upper.entry(_NULL) is None and (folder is None or folder.kind == DIRECTORY):
@@ -205,7 +207,7 @@ class Dnf:
     # ---- the tools
 
     def resolve(self, request: Request) -> Sequence[Planned]:
-        self._write_settings()
+        self._write_settings(request)
         _, said = self._run(request, "--assumeno")
         plan = self._told(dnfplugin.PLAN)
         items = dnfplugin.read_plan(plan) if plan else []
@@ -222,7 +224,7 @@ class Dnf:
         return [Planned(one.name, one.version, one.arch, replaced) for one in coming]
 
     def install(self, request: Request, held: Sequence[Contents]) -> Outcome:
-        self._check_database(held)
+        check_shipped(held, self._lower, self._database)
         status, said = self._run(request, "--assumeyes")
         told = self._told(dnfplugin.TOLD)
         self._unknown = dnfplugin.unknown_owners(told)
@@ -240,28 +242,20 @@ class Dnf:
             _remove(self._path("plugins", name))
         scratch = os.path.basename(self._place.scratch)
         argv = [self._program, "--config=dnf.conf", "--setopt=reposdir=repos", "--setopt=varsdir=/nonexistent"]
-        argv += ["--setopt=pluginconfpath=/nonexistent", *(option.format(scratch=scratch) for option in _FOLDERS)]
+        argv += [
+            "--setopt=plugins=1",
+            "--setopt=pluginconfpath=/nonexistent",
+            *(option.format(scratch=scratch) for option in _FOLDERS),
+        ]
         argv += [f"--installroot={self._place.root}", "--releasever=none", answer, "install"]
         argv += [name.replace(":", ".") for name in request.names]
-        # Scriptlets have these too: nothing of this machine's user.
-        variables = {"HOME": "/", "TMPDIR": "", "SOURCE_DATE_EPOCH": str(request.epoch)}
+        # Scriptlets have these too: nothing of this machine's user. OpenEmbedded's rpm has its settings by the last.
+        variables = {"HOME": "/", "TMPDIR": "", "SOURCE_DATE_EPOCH": str(request.epoch), **accounts(self._place)}
+        variables["RPM_ETCCONFIGDIR"] = self._path("settings")
         log = self._path("output")
         status = run_logged(argv, log, env=variables, cwd=self._place.scratch)
         with open(log, encoding="utf-8", errors="backslashreplace") as file:
             return status, file.read()
-
-    def _check_database(self, held: Sequence[Contents]) -> None:
-        """See that no package has a file among those of rpm's database, or a link, which rpm would follow."""
-        for contents in held:
-            for path, entry in ((member.path, member.entry) for member in contents.members):
-                folder, _, name = path.rpartition("/")
-                there = entry.kind != DIRECTORY and resolve(self._lower, folder, follow=True).path == self._database
-                if there and (entry.kind == SYMLINK or name in database.OWN):
-                    raise InputError(
-                        f"{contents.fields['Package']}: {shown(path)} is a {entry.kind} in the place of a file of rpm's"
-                        " own database",
-                        hint="take it out of the package, or make it a %ghost there",
-                    )
 
     def _told(self, name: str) -> str:
         """What the plugin wrote; nothing where it did not come to it."""
@@ -290,16 +284,17 @@ class Dnf:
 
     # ---- settings
 
-    def _write_settings(self) -> None:
+    def _write_settings(self, request: Request) -> None:
         for folder in ("cache", "log", "state"):
             os.makedirs(self._path(folder), exist_ok=True)
         weak = int(self._policy.recommends)
         bad = ",".join(sorted(self._policy.bad_recommendations))
         self._write(_SETTINGS.format(weak=weak, bad=bad), "dnf.conf")
         settings = {
-            "macros": {"_dbpath": f"/{self._database}", "_prefer_color": str(self._color), **_MACROS},
+            "macros": {"_dbpath": f"/{self._database}", "_prefer_color": str(self._policy.color), **_MACROS},
             "arch": _preferences(self._archs),
             "exclude": sorted(self._policy.exclude),
+            "outside": self._scripts.environment(request.epoch),
         }
         self._write(json.dumps(settings), "plugins", dnfplugin.SETTINGS)
         self._write(dnfplugin.PLUGIN, "plugins", "oe_oci.py")
@@ -346,19 +341,6 @@ def _first_of(held: Sequence[Contents], kind: str, name: str) -> str:
     members = (member for contents in held for member in contents.members)
     owned = (member.path for member in members if name == (member.user if kind == "user" else member.group))
     return shown(next(owned, ""))
-
-
-def _check_links(tree: Tree, folder: str) -> None:
-    """See that no link of the image leads dnf or rpm to this machine's files.
-
-    Raises:
-        InputError: there is one.
-    """
-    passed = resolve(tree, _MADE[0], follow=True).passed
-    for path in (*passed, *(join(folder, name) for name in tree.names(folder))):
-        entry = tree.entry(path)
-        if entry is not None and entry.kind == SYMLINK:
-            raise InputError(f"{shown(path)}: is a link, which dnf would follow out of the image", hint=BUILTIN)
 
 
 def _find_program() -> str:

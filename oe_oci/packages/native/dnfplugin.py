@@ -86,7 +86,10 @@ class Plugin(dnf.Plugin):
         for name, value in self.settings["macros"].items():
             rpm.addMacro(name, value)
         if "RPM_NO_CHROOT_FOR_SCRIPTS" in os.environ:
-            rpm.delMacro("_tmppath")  # scripts then lie where this machine has its temporary files
+            # OpenEmbedded's rpm: it leaves the root for scripts, and they lie where this machine has temporary files.
+            rpm.delMacro("_tmppath")
+            os.environ.update(self.settings["outside"])
+            rpm.addMacro("_install_script_path", os.environ["PATH"])
         base.conf.substitutions["arch"] = self.settings["arch"]
 
     def sack(self):

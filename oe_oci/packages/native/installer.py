@@ -8,25 +8,24 @@ it is the same as the built-in installer. Must not know blobs, caches or OCI doc
 from __future__ import annotations
 
 import errno
-import grp
+import logging
 import os
-import pwd
 import shlex
-from functools import cache
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
-from ...accounts import read_names, remembered
+from ...accounts import remembered
 from ...content import Literal
 from ...content import whole as bytes_of
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, InputError, ToolError
 from ...populate import Wanted
-from ...tree import DIRECTORY, Tree, ancestors, place_of, shown
+from ...tree import DIRECTORY, Tree, ancestors, shown
 from ..database import KEEP, identity
 from ..installation import Installation, InstalledPackage, LayerPackages, plain_parents
 from .links import check_inside, led_inside
 from .manager import Refused, Request
+from .naming import name_owners
 from .recall import Recalled
 from .root import DENIED
 from .volatile import DATED, REMOVED, matcher
@@ -42,6 +41,9 @@ if TYPE_CHECKING:
     from .manager import Manager, Outcome, Planned
     from .recall import Recall
     from .root import WorkRoot
+    from .scripts import Scripts
+
+LOG = logging.getLogger("oe_oci")
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 
@@ -52,11 +54,13 @@ _BATCH = 8  # packages whose payloads are held while they are checked
 class Workshop(NamedTuple):
     """A package manager with what it may choose from, and the directory that it installs into.
 
-    `recall` knows what was installed in earlier builds, None where nothing is kept.
+    `scripts` is what scripts find that run outside of it. `recall` knows what was installed in earlier builds, None
+    where nothing is kept.
     """
 
     catalog: Catalog
     manager: Manager
+    scripts: Scripts
     root: WorkRoot
     recall: Recall | None
 
@@ -70,7 +74,7 @@ class NativeInstaller:
     def __init__(self, config: Config, base: Tree, workshop: Workshop, read: Read) -> None:
         self._config = config
         self._epoch = config.epoch or 0
-        self._catalog, self._manager, self._root, self._recall = workshop
+        self._catalog, self._manager, self._scripts, self._root, self._recall = workshop
         self._read = read
         self._installed = list(self._manager.installed(base))
         # The database where the image does not have it, or not yet: what the root has otherwise than the tree.
@@ -126,6 +130,7 @@ class NativeInstaller:
     def _install(self, layer: PackagesLayer, tree: Tree, asked: Asked, request: Request, whole: Tree) -> Installation:
         inside = {} if self._manager.changes_root else led_inside(whole)
         self._root.sync({**self._manager.prepare(whole, request), **inside})
+        self._scripts.prepare()
         self._root.begin()
         planned = self._planned(layer, request)
         packages = [self._package(layer, one) for one in planned]
@@ -134,9 +139,11 @@ class NativeInstaller:
             check_inside(Tree({**whole.entries, **inside}), held, self._manager.databases)
         outcome = self._manager.install(request, held)
         self._check_mounts(request)
-        entries = self._after(request, planned, held, outcome, whole)
+        self._check_installed(request, planned, outcome)
+        self._intercept(request)
+        entries = dict(self._manager.finish(self._scan(whole, held), whole, request, held))
         entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
-        asked_for = self._name(whole, entries, held)
+        asked_for = name_owners(entries, whole, held, self._config.accounts)
         wanted = self._wanted(tree, entries, held)
         return Installation(wanted, asked_for, self._facts(layer, request, asked, packages, held))
 
@@ -231,27 +238,42 @@ class NativeInstaller:
         """
         mounted = self._root.mounted
         if mounted:
-            where = f"layer '{request.layer}': {self._manager.tool['name']}"
-            message = f"{where}: a script of a package mounted something at {mounted[0]}, and left it there"
+            message = (
+                f"{self._where(request)}: a script of a package mounted something at {mounted[0]}, and left it there"
+            )
             hint = f"see what it is, and run umount {shlex.quote(mounted[0])}; a build never removes what is mounted"
             raise ToolError(message, hint=hint)
 
-    def _after(
-        self,
-        request: Request,
-        planned: Sequence[Planned],
-        held: Sequence[Contents],
-        outcome: Outcome,
-        whole: Tree,
-    ) -> dict[str, Entry]:
-        """What the image is to hold after an installation, which is to have gone well."""
+    def _where(self, request: Request) -> str:
+        return f"layer '{request.layer}': {self._manager.tool['name']}"
+
+    def _check_installed(self, request: Request, planned: Sequence[Planned], outcome: Outcome) -> None:
+        """See that an installation went well, by what is there and not by what the tool says.
+
+        Raises:
+            ToolError: it did not.
+        """
         installed = self._manager.installed(self._root.source)
         fault = _fault(request, planned, installed, outcome)
         if fault:
             hint = "\n  ".join([*([DENIED] if _is_denied(fault) else []), *self._said(outcome.said)])
-            raise ToolError(f"layer '{request.layer}': {self._manager.tool['name']}: {fault}", hint=hint)
+            raise ToolError(f"{self._where(request)}: {fault}", hint=hint)
         self._installed = list(installed)
-        return dict(self._manager.finish(self._scan(whole, held), whole, request, held))
+
+    def _intercept(self, request: Request) -> None:
+        """Run the intercepts that scripts asked for.
+
+        Raises:
+            ToolError: one failed.
+        """
+        for left in self._scripts.intercept(request.epoch):
+            asked = f"the intercept {left.name}, for which {left.packages or 'a package'} asked"
+            if not left.delayed:
+                hint = "\n  ".join(["it says:", *(f"  {line}" for line in left.said)]) if left.said else ""
+                raise ToolError(f"{self._where(request)}: {asked}, ended with status {left.status}", hint=hint)
+            message = "%s: %s, is left to the first boot, which a container has not"
+            LOG.warning(message, self._where(request), asked)
+        self._check_mounts(request)
 
     def _scan(self, whole: Tree, held: Sequence[Contents]) -> dict[str, Entry]:
         """What the root holds, without what is not the same in each build; what packages ship stays."""
@@ -272,33 +294,6 @@ class NativeInstaller:
             if found[path] is not whole.entries.get(path):
                 found[path] = entry
         return found
-
-    def _name(self, whole: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> AskedFor:
-        """Give entries the owners that packages name, as the image or OCI_IMAGE_ACCOUNTS knows them.
-
-        A tool asks this machine, whose numbers for a name are its own. What is of neither was given to another by a
-        script.
-        """
-        tree = Tree(entries)
-        names = read_names(tree, self._config.accounts)
-        users: set[str] = set()
-        groups: set[str] = set()
-        parents: dict[str, str] = {}
-        for member in (member for contents in held for member in contents.members):
-            users.add(member.user)
-            groups.add(member.group)
-            path = place_of(tree, member.path, parents)
-            entry = entries.get(path)
-            if entry is None or entry is whole.entries.get(path) or entry.kind != member.entry.kind:
-                continue
-            uid, gid = entry.uid, entry.gid
-            if uid in (member.entry.uid, _user_here(member.user)):
-                uid = names.users.get(member.user, member.entry.uid)
-            if gid in (member.entry.gid, _group_here(member.group)):
-                gid = names.groups.get(member.group, member.entry.gid)
-            if (uid, gid) != (entry.uid, entry.gid):
-                entries[path] = entry._replace(uid=uid, gid=gid)
-        return AskedFor(users, groups)
 
     def _wanted(self, tree: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> Wanted:
         """What a layer wants, without the database where the image is not to have it in that layer."""
@@ -368,24 +363,6 @@ def _with(tree: Tree, wanted: Wanted) -> Tree:
     after = Tree(tree.entries)
     apply(after, Delta(wanted.entries, wanted.removed, 0))
     return after
-
-
-@cache
-def _user_here(name: str) -> int | None:
-    """The number of a user on this machine."""
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError):
-        return None
-
-
-@cache
-def _group_here(name: str) -> int | None:
-    """The number of a group on this machine."""
-    try:
-        return grp.getgrnam(name).gr_gid
-    except (KeyError, ValueError):
-        return None
 
 
 def _fault(request: Request, planned: Sequence[Planned], installed: Sequence[Installed], outcome: Outcome) -> str:

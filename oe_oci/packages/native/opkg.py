@@ -35,11 +35,9 @@ if TYPE_CHECKING:
     from ..package import Installed, Package
     from .catalog import DebianCatalog
     from .manager import Request
+    from .scripts import Scripts
 
 _INDEPENDENT = ("all", "any", "noarch")
-# What a script in OpenEmbedded's packages asks for; the last two are the build's own, where there is one.
-_ROOT_VARIABLES = ("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT")
-INHERITED = ("INTERCEPT_DIR", "NATIVE_ROOT")
 # opkg gives the path of a script to a shell, without quotes.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+@%^,=~-]+")
 
@@ -58,14 +56,6 @@ option volatile_cache 1
 _OPTIONS = ("--force-checksum", "--prefer-arch-to-version")
 _SUMS = ("SHA256", "MD5Sum")
 _SCRIPTS_TOO = "--force-postinstall"
-
-# Debian's program of this name would change this machine, whatever the root.
-_NO_ALTERNATIVES = """\
-#!/bin/sh
-echo "update-alternatives: the one of opkg-utils is needed, and is not on the PATH" >&2
-exit 1
-"""
-_KNOWS_THE_ROOT = b"OPKG_OFFLINE_ROOT"
 
 # The second is of what replaces a package that goes on as a later version.
 _COMING = re.compile(r"(?:Installing|Upgrading (\S+) \(.*\) to) (\S+) \(.*\) on \S+|Upgrading (\S+) to \S+ on \S+")
@@ -113,8 +103,9 @@ class Opkg:
     not_run = ()
     changes_root = False
 
-    def __init__(self, place: Place, catalog: DebianCatalog) -> None:
+    def __init__(self, place: Place, catalog: DebianCatalog, scripts: Scripts) -> None:
         self._place = place
+        self._scripts = scripts
         # The folder of our own as opkg takes it: below the root, and yet outside.
         self._outside = os.path.relpath(place.scratch, place.root)
         self._catalog = catalog
@@ -192,12 +183,8 @@ class Opkg:
             argv.append("--no-install-recommends")
         argv += (f"--add-ignore-recommends={name}" for name in sorted(policy.bad_recommendations))
         argv += (f"--add-exclude={name}" for name in sorted(policy.exclude))
-        variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        variables.update(dict.fromkeys(_ROOT_VARIABLES, self._place.root))
-        path = f"{self._path('bin')}:{os.environ.get('PATH', os.defpath)}"
-        tmp = self._path("tmp")
-        variables.update(PATH=path, HOME=tmp, TMPDIR=tmp, SOURCE_DATE_EPOCH=str(request.epoch))
-        status = run_logged([*argv, *words], log, env=variables, cwd=tmp)
+        environment = self._scripts.environment(request.epoch)
+        status = run_logged([*argv, *words], log, env=environment, cwd=self._scripts.folder)
         return status, self._renamed(read_log(log))
 
     def _renamed(self, said: str) -> str:
@@ -210,25 +197,20 @@ class Opkg:
     def _path(self, *names: str) -> str:
         return os.path.join(self._place.scratch, *names)
 
-    def _write(self, name: str, data: bytes, mode: int = 0o644) -> None:
+    def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        with _making(path):
-            with open(path, "wb") as file:
-                file.write(data)
-            os.chmod(path, mode)
+        with _making(path), open(path, "wb") as file:
+            file.write(data)
 
     def _write_settings(self, request: Request) -> None:
-        for path in map(self._path, ("feed", "tmp", "bin")):
-            with _making(path):
-                os.makedirs(path, exist_ok=True)
+        with _making(self._path("feed")):
+            os.makedirs(self._path("feed"), exist_ok=True)
         settings = _SETTINGS.format(
             scratch=self._place.scratch,
             outside=self._outside,
             database=self._database(),
         )
         self._write("opkg.conf", (settings + self._archs(request.installed)).encode())
-        if not _alternatives_of_opkg():
-            self._write("bin/update-alternatives", _NO_ALTERNATIVES.encode(), 0o755)
 
     def _database(self) -> str:
         known = (name.strip("/") for name in self.databases)
@@ -282,18 +264,6 @@ def _tool(said: str) -> dict[str, str]:
     match = re.match(r"opkg version (\S+)(?: \(libsolv (\S+)\))?", said)
     known = {"version": match[1], "libsolv": match[2]} if match else {}
     return {"name": "opkg", "version": "unknown", **{key: value for key, value in known.items() if value}}
-
-
-def _alternatives_of_opkg() -> bool:
-    """Whether the update-alternatives on the PATH is one that heeds the root."""
-    path = shutil.which("update-alternatives")
-    if path is None:
-        return False
-    try:
-        with open(path, "rb") as file:
-            return _KNOWS_THE_ROOT in file.read(1 << 16)
-    except OSError:
-        return False
 
 
 # ---- what opkg says

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What feeds of rpm packages offer to dnf, as the built-in installer reads them. Must not know how dnf is called."""
+"""What feeds of rpm packages offer to dnf, as the built-in installer reads them, or by names where there is no libsolv.
+
+Must not know how dnf is called.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
+from ..rpm.plainworld import PlainWorld
+from ..rpm.pool import Pool
 from ..rpm.resolve import asked_for, askers, missing_names, resolve
 from ..rpm.world import World
 from .catalog import Asked
@@ -28,7 +33,7 @@ class RpmCatalog:
     def __init__(self, feeds: Feeds, policy: Policy) -> None:
         self.feeds = feeds
         self.policy = policy
-        self._world: tuple[tuple[Installed, ...], World] | None = None
+        self._world: tuple[tuple[Installed, ...], World | PlainWorld] | None = None
 
     def missing(self, layer: PackagesLayer, installed: Sequence[Installed]) -> list[Fault]:
         return missing_names(self._of(installed), layer.name, layer.packages)
@@ -43,8 +48,11 @@ class RpmCatalog:
         return Asked(chosen, tuple(one.shown for one in below))
 
     def explain(self, layer: PackagesLayer, installed: Sequence[Installed]) -> Fault | None:
+        world = self._of(installed)
+        if isinstance(world, PlainWorld):
+            return None
         try:
-            resolve(self._of(installed), layer.name, layer.packages)
+            resolve(world, layer.name, layer.packages)
         except ConfigError as error:
             return error.faults[0]
         return None
@@ -71,11 +79,12 @@ class RpmCatalog:
         wanted, _ = asked_for(world, layer.name, layer.packages)
         return askers(world, [one for versions in wanted for one in versions], packages)
 
-    def _of(self, installed: Sequence[Installed]) -> World:
+    def _of(self, installed: Sequence[Installed]) -> World | PlainWorld:
         """The world of the feeds on top of what is installed; the same one for the same packages."""
         there = tuple(installed)
         if self._world is None or self._world[0] != there:
-            self._world = there, World(self.feeds, there, self.policy)
+            made = World if isinstance(self.feeds.pool, Pool) else PlainWorld
+            self._world = there, made(self.feeds, there, self.policy)
         return self._world[1]
 
     @cached_property

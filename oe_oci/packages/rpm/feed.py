@@ -7,7 +7,6 @@ Must not resolve, and not read a payload.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,11 +15,13 @@ from ... import kept
 from ...architectures import architecture, is_other
 from ...errors import InputError, ToolError
 from ...tree import decode, encode
+from .. import libsolv
 from ..contents import ALGORITHMS
 from ..index import REPOMD
 from ..package import RPM, Package, check_present
 from . import repomd
 from .archive import read_head
+from .plain import PlainPool
 from .pool import NOARCH, Pool, spooled
 from .primary import document, package
 from .repomd import ANEW, Metadata
@@ -101,12 +102,12 @@ def open_feeds(
         InputError: a feed is damaged.
         ToolError: it can not be read.
     """
-    pool = Pool()
+    pool = Pool() if libsolv.is_there() else PlainPool()
     sources: list[_Source] = []
     covered: list[str] = []
     for each in found:
         listed = [_indexed(pool, each, folder, remember, limit) for folder in each.indexed]
-        folders = {*each.indexed, *_listed_folders(listed)} if each.packages else set()
+        folders = {*each.indexed, *_listed_folders(pool, listed)} if each.packages else set()
         loose: list[str] = []
         for folder, names in each.packages.items():
             paths = [os.path.join(folder, name) for name in names]
@@ -128,7 +129,7 @@ class Feeds:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Pool | PlainPool,
         sources: Sequence[_Source],
         covered: Sequence[str],
         archs: Sequence[str] | None,
@@ -165,16 +166,14 @@ class Feeds:
         number = solvable.id
         if number not in self._packages:
             source = self._sources[solvable.repo.id]
-            solv = self.pool.solv
-            location = str(solvable.lookup_location()[0] or "")
-            if solvable.lookup_str(solv.SOLVABLE_MEDIABASE) or not location:
+            location = self.pool.location(solvable)
+            if not location:
                 raise InputError(f"{source.where}: {solvable} has no file in the feed", hint=ANEW)
             path = source.place(location)
-            size = solvable.lookup_num(solv.SOLVABLE_DOWNLOADSIZE)
+            size = self.pool.size(solvable)
             if size > _LARGEST:
                 raise InputError(f"{source.where}: {solvable}: {size} can not be the size of a package", hint=ANEW)
-            known = solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM)
-            checksum = str(known.hex()) if known is not None else ""
+            checksum = self.pool.checksum(solvable)
             digest = checksum if ALGORITHMS.get(len(checksum)) == "sha256" else None
             if source.metadata:
                 self._listing[path] = source.where
@@ -238,6 +237,7 @@ class Feeds:
 
     def arrange(self, disabled: Collection[int]) -> None:
         """Make known to libsolv what provides what, without some packages; files' names are read where they matter."""
+        assert isinstance(self.pool, Pool)
         paths = self.pool.arrange(self.archs, disabled)
         left = [source for source in self._sources.values() if source.repo.id not in self._extended]
         for source in left if paths else ():
@@ -274,14 +274,17 @@ def _found_archs(sources: Sequence[_Source], native: str) -> tuple[str, ...]:
 # ---- what is read
 
 
-def _indexed(pool: Pool, found: Found, folder: str, remember: Remembered, limit: int | None) -> _Source:
+def _indexed(pool: Pool | PlainPool, found: Found, folder: str, remember: Remembered, limit: int | None) -> _Source:
     """The packages that a folder's `repodata` lists; what libsolv made of it is remembered."""
     where = os.path.join(folder, REPOMD)
     metadata = repomd.read(folder, found.top)
     primary = metadata["primary"]
-    repo = _recalled(pool, primary, found.number, remember) if remember.folder is not None else None
-    if repo is None:
-        repo = _read(pool, primary, found.number, remember, limit)
+    if isinstance(pool, PlainPool):
+        with repomd.opened(primary, limit) as file:
+            repo: Any = pool.add(file, primary.path, -found.number)
+    else:
+        repo = _recalled(pool, primary, found.number, remember) if remember.folder is not None else None
+        repo = _read(pool, primary, found.number, remember, limit) if repo is None else repo
     source = _Source(repo, found.number, found.top, folder, where, metadata, limit)
     _check(source)
     return source
@@ -292,20 +295,19 @@ def _read(pool: Pool, primary: Metadata, number: int, remember: Remembered, limi
     with repomd.opened(primary, limit) as file:
         repo = pool.add(file, primary.path, -number)
     if remember.folder is not None and key == _key(primary, remember.digests):  # else it was written to meanwhile
-        kept.keep(os.path.join(remember.folder, f"packages-{key}"), _head(key), pool.written(repo))
+        kept.keep(os.path.join(remember.folder, f"packages-{key}"), _head(pool, key), pool.written(repo))
     return repo
 
 
 def _recalled(pool: Pool, primary: Metadata, number: int, remember: Remembered) -> Any | None:
     assert remember.folder is not None
     key = _key(primary, remember.digests)
-    data = kept.recall(os.path.join(remember.folder, f"packages-{key}"), _head(key))
+    data = kept.recall(os.path.join(remember.folder, f"packages-{key}"), _head(pool, key))
     return None if data is None else pool.recall(data, primary.path, -number)
 
 
-def _head(key: str) -> bytes:
-    version = importlib.metadata.version("solv")
-    return f"oe-oci rpm index 3 {version} {key}\n".encode()  # the first number changes with what is kept
+def _head(pool: Pool, key: str) -> bytes:
+    return f"oe-oci rpm index 3 {pool.form} {key}\n".encode()  # the first number changes with what is kept
 
 
 def _key(primary: Metadata, digests: Digests) -> str:
@@ -325,14 +327,13 @@ def _check(source: _Source) -> None:
                 raise InputError(message, hint=ANEW)
 
 
-def _listed_folders(sources: Sequence[_Source]) -> set[str]:
+def _listed_folders(pool: Pool | PlainPool, sources: Sequence[_Source]) -> set[str]:
     """The folders of the files that indexes list: the packages beside them are not for the taking."""
-    locations = ((source, one.lookup_location()[0] or "") for source in sources for one in source.repo.solvables)
-    samples = {(source.folder, os.path.dirname(location)): (source, location) for source, location in locations}
-    return {os.path.dirname(source.place(location)) for source, location in samples.values()}
+    folders = {(source.folder, pool.folder(one)): source for source in sources for one in source.repo.solvables}
+    return {os.path.dirname(source.place(os.path.join(folder, "file"))) for (_, folder), source in folders.items()}
 
 
-def _loose(pool: Pool, found: Found, paths: Sequence[str], remember: Remembered) -> _Source:
+def _loose(pool: Pool | PlainPool, found: Found, paths: Sequence[str], remember: Remembered) -> _Source:
     """The packages of a feed that no index is for, by what they say themselves; remembered while no file changes."""
     files = [_file(path, remember.digests) for path in paths]
     mark = remember.digests.mark(files)

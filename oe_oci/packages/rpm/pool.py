@@ -6,6 +6,7 @@ Must not know which packages are taken, or where they lie.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import InputError, ToolError
+from .. import libsolv
 from . import clauses, rich
 from .entries import Rich, find_rich
 from .primary import document
@@ -34,13 +36,16 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        import solv  # noqa: PLC0415 - not for the class, nor for builds without packages
-
-        self.solv = solv
-        self.inner = solv.Pool()
-        self.inner.setdisttype(solv.Pool.DISTTYPE_RPM)
+        self.solv = libsolv.load()
+        self.inner = self.solv.Pool()
+        self.inner.setdisttype(self.solv.Pool.DISTTYPE_RPM)
         self._below: Any = None
         self._rich: dict[int, tuple[str, list[tuple[Rich, rich.Node]]]] = {}  # by repositories, with what these are
+
+    @property
+    def form(self) -> str:
+        """What the form depends on that `written` gives."""
+        return importlib.metadata.version("solv")
 
     def add(self, file: BinaryIO, where: str, priority: int) -> Any:
         """A new repository of the packages of primary metadata; those of the highest priority are the best."""
@@ -137,6 +142,24 @@ class Pool:
 
     def _note(self, repo: Any, where: str, found: Sequence[Rich]) -> None:
         self._rich[repo.id] = where, [(one, rich.parse(one.text)) for one in found]
+
+    def location(self, solvable: Any) -> str:
+        """Where a package's file lies, as its metadata say; empty where that is outside of the feed."""
+        elsewhere = solvable.lookup_str(self.solv.SOLVABLE_MEDIABASE)
+        return "" if elsewhere else str(solvable.lookup_location()[0] or "")
+
+    def folder(self, solvable: Any) -> str:
+        """The folder that a package's file lies in, as its metadata say."""
+        return os.path.dirname(solvable.lookup_location()[0] or "")
+
+    def size(self, solvable: Any) -> int:
+        """The bytes of a package's file; 0 where that is not known."""
+        return int(solvable.lookup_num(self.solv.SOLVABLE_DOWNLOADSIZE))
+
+    def checksum(self, solvable: Any) -> str:
+        """A digest of a package's file, in hexadecimal; empty where none is known."""
+        known = solvable.lookup_checksum(self.solv.SOLVABLE_CHECKSUM)
+        return str(known.hex()) if known is not None else ""
 
     def _load(self, load: Any, file: BinaryIO, where: str, flags: int) -> None:
         stream = self.solv.xfopen_fd("", os.dup(file.fileno()))

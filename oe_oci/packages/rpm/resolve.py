@@ -6,12 +6,13 @@ Must not read a package's payload.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...errors import ConfigError, Fault
 from ..explain import chains, explain, no_such_package
 from ..package import Installed, Package
 from ..resolve import Resolution, Selected, faults_of
+from ..world import Links, Names
 from .solver import solve
 
 if TYPE_CHECKING:
@@ -22,7 +23,28 @@ if TYPE_CHECKING:
     from .world import World
 
 
-def missing_names(world: World, layer: str, names: Sequence[str]) -> list[Fault]:
+class Named(Names, Protocol):
+    """What is known of names; `World` says what each of it means."""
+
+    def named(self, name: str, arch: str) -> list[Candidate]: ...
+
+    def obsoleting(self, one: Candidate, /) -> tuple[list[Candidate], list[Candidate]]: ...
+
+
+class Linked(Links, Protocol):
+    """What is known of packages that come for others, in the same way."""
+
+    @property
+    def installed(self) -> Sequence[Installed]: ...
+
+    def supplemented(self, one: Package, /) -> list[Candidate]: ...
+
+    def replaces(self, one: Candidate) -> tuple[Installed, ...]: ...
+
+    def clashes(self, below: Installed, one: Package, /) -> bool: ...
+
+
+def missing_names(world: Named, layer: str, names: Sequence[str]) -> list[Fault]:
     """What of the names that a layer asks for no package has, or several provide."""
     return faults_of(layer, [_asked_for(world, name) for name in names])
 
@@ -44,7 +66,7 @@ def resolve(world: World, layer: str, names: Sequence[str]) -> Resolution:
     return Resolution(tuple(_selected(world, wanted, chosen)), below)
 
 
-def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list[Package]], tuple[Installed, ...]]:
+def asked_for(world: Named, layer: str, names: Sequence[str]) -> tuple[list[list[Package]], tuple[Installed, ...]]:
     """The versions of each package that a layer names and that is to come, the best first; and what lies below.
 
     Raises:
@@ -65,7 +87,7 @@ def asked_for(world: World, layer: str, names: Sequence[str]) -> tuple[list[list
     return wanted, below
 
 
-def _asked_for(world: World, name: str) -> list[Candidate] | Fault:
+def _asked_for(world: Named, name: str) -> list[Candidate] | Fault:
     """The package a layer means, its versions the best first.
 
     It is the installed one, else that of the name, else the only one to provide it. As with dnf a package that
@@ -94,7 +116,7 @@ def _selected(world: World, wanted: Sequence[Sequence[Package]], chosen: Sequenc
     ]
 
 
-def askers(world: World, wanted: Sequence[Package], chosen: Sequence[Package]) -> list[str]:
+def askers(world: Linked, wanted: Sequence[Package], chosen: Sequence[Package]) -> list[str]:
     """For each of some packages the name of the one that needs it; empty where it is among those `wanted`."""
     members = {id(one) for one in chosen}
     requested = [one for one in wanted if id(one) in members]
@@ -102,7 +124,7 @@ def askers(world: World, wanted: Sequence[Package], chosen: Sequence[Package]) -
     return [asked_by[id(one)] if id(one) in asked_by else _cause(world, one, chosen) for one in chosen]
 
 
-def _cause(world: World, one: Package, packages: Sequence[Package]) -> str:
+def _cause(world: Linked, one: Package, packages: Sequence[Package]) -> str:
     """The name of the package for whose sake one is chosen that none of those requested leads to."""
     askers: list[Candidate] = [*packages, *world.installed]
     for asker in askers:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from .. import libsolv
 from ..package import Installed, Package
 from ..world import KEPT, REBUILT, Barred, Need, advice
-from .pool import NOARCH
+from .pool import NOARCH, Pool
 from .primary import package as metadata
 from .relation import RICH, Relation, leaves, parse
 
@@ -30,10 +31,15 @@ class World:
     """The packages that are installed, by their headers, and those that are offered.
 
     Of the worlds of some feeds only the one made last can be asked.
+
+    Raises:
+        ToolError: libsolv is not there.
     """
 
     def __init__(self, feeds: Feeds, installed: Sequence[Installed], policy: Policy) -> None:
         self.policy = policy
+        if not isinstance(feeds.pool, Pool):
+            raise libsolv.missing()
         self.pool = feeds.pool
         self._feeds = feeds
         self._candidates: dict[int, Candidate] = {}
