@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from xml.parsers import expat
 
 from ...errors import InputError
+from .entries import find_rich
 from .primary import Version
 from .repomd import ANEW
 
@@ -62,6 +63,8 @@ class PlainPool:
 
     def add(self, file: BinaryIO, where: str, _priority: int) -> PlainRepo:
         """A new repository of the packages of primary metadata."""
+        find_rich(file, where)  # for its errors
+        file.seek(0)
         self._repos += 1
         repo = PlainRepo(self._repos)
         _Reader(repo, self._packages).read(file, where)
