@@ -37,7 +37,7 @@ def make(tmp_path: Path, monkeypatch) -> Callable[..., Scripts]:
         for name, text in {"postinst_intercept": ASKING, **intercepts}.items():
             path = tmp_path / "intercepts" / name
             path.write_text(text, encoding="utf-8")
-            path.chmod(0o755 if name == "postinst_intercept" else 0o644)
+            path.chmod(0o644 if name == "postinst_intercept" else 0o755)  # whose modes say nothing
         if intercepts:
             monkeypatch.setenv("INTERCEPT_DIR", str(tmp_path / "intercepts"))
         scripts = Scripts(Place(str(tmp_path / "root"), str(tmp_path / "scratch")))

@@ -90,8 +90,10 @@ class Scripts:
         for name in os.listdir(self._path("hooks")):
             os.unlink(self._path("hooks", name))
         for name in _names(self._hooks) if self._hooks else ():
-            with _making(self._path("hooks", name)):
-                shutil.copy(os.path.join(self._hooks, name), self._path("hooks", name))
+            path = self._path("hooks", name)
+            with _making(path):
+                shutil.copyfile(os.path.join(self._hooks, name), path)
+                os.chmod(path, _MODE if name == _ASKING else 0o644)
 
     def environment(self, epoch: int) -> dict[str, str]:
         """The variables of scripts."""
