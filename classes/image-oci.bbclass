@@ -56,6 +56,9 @@ OCI_IMAGE_TAR_COMPRESSION ?= ""
 # Series before whinlatter track every path but these, newer ones only those with the prefix of the rootfs.
 PSEUDO_IGNORE_PATHS .= ",${OCI_LAYER_CACHE_DIR},${WORKDIR}/oci"
 
+# For the task's environment: what a function refers to is in the signature as it stands.
+OE_OCI_LAYERDIR[export] = "1"
+
 do_image_oci[progress] = "outof:layer \S+ \((\d+) of (\d+)\)$"
 
 python () {
@@ -86,7 +89,7 @@ IMAGE_CMD:oci () {
 		unset image_name  # by which recipes tell that outputs have that tool's names
 	fi
 	{
-		PYTHONPATH="${OE_OCI_LAYERDIR}" python3 -m oe_oci build -v ${WORKDIR}/oci/image.conf 2>&1 ||
+		PYTHONPATH="$OE_OCI_LAYERDIR" python3 -m oe_oci build -v ${WORKDIR}/oci/image.conf 2>&1 ||
 			touch ${WORKDIR}/oci/failed
 	} | tee ${WORKDIR}/oci/said
 	if [ -e ${WORKDIR}/oci/failed ]; then

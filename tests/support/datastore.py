@@ -143,7 +143,9 @@ class Class:
 
     def shell(self, name: str, d: DataStore, *, before: str = "", after: str = "") -> str:
         """The text of a function in shell, expanded, with what a recipe has before and after it."""
-        return d.expand(f"{before}\n{self.functions[name]}\n{after}")
+        exported = (name for name, flag, _, _ in self.assignments if flag == "export")
+        exports = "".join(f"export {name}='${{{name}}}'\n" for name in exported)
+        return d.expand(f"{exports}{before}\n{self.functions[name]}\n{after}")
 
 
 LOGGING = """\

@@ -222,6 +222,12 @@ def test_what_decides_the_image_is_in_the_signature(tmp_path):
     }
 
 
+def test_where_the_layer_lies_is_not_in_the_signature(tmp_path):
+    d = inherited(tmp_path)
+    assert d.getVarFlag("OE_OCI_LAYERDIR", "export").strip() == "1"
+    assert d.getVar("OE_OCI_LAYERDIR") not in d.expand(Class("image-oci").functions["IMAGE_CMD:oci"])
+
+
 def test_functions_of_the_recipe_run_between_those_of_the_class(tmp_path):
     d = recipe(tmp_path)
     d.setVarFlag("do_image_oci", "prefuncs", "own")
