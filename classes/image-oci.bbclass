@@ -88,10 +88,16 @@ IMAGE_CMD:oci () {
 	if [ "${OCI_IMAGE_BACKEND}" = sloci-image ]; then
 		unset image_name  # by which recipes tell that outputs have that tool's names
 	fi
+	export INTERCEPT_DIR="${WORKDIR}/oci/intercepts" NATIVE_ROOT="${STAGING_DIR_NATIVE}"
 	{
 		PYTHONPATH="$OE_OCI_LAYERDIR" python3 -m oe_oci build -v ${WORKDIR}/oci/image.conf 2>&1 ||
 			touch ${WORKDIR}/oci/failed
 	} | tee ${WORKDIR}/oci/said
+	# Of files of this machine there was a warning when the recipe was read.
+	sed -n 's/^oe-oci: warning: //p' ${WORKDIR}/oci/said | grep -v '^files of this host ' >${WORKDIR}/oci/warnings || true
+	while read -r warning; do
+		bbwarn "$warning"
+	done <${WORKDIR}/oci/warnings
 	if [ -e ${WORKDIR}/oci/failed ]; then
 		bbfatal "$(sed -e '/^oe-oci: [a-z]*: /d' -e 's/^oe-oci: //' -e 's,${WORKDIR}/oci/image.conf:[0-9]*: ,,' \
 			${WORKDIR}/oci/said)"

@@ -238,6 +238,7 @@ def begin(d: Any) -> None:
     """
     shutil.rmtree(_folder(d), ignore_errors=True)
     _remove_earlier(d)
+    _gather_intercepts(d)
     layers = _package_layers(configuration(d))
     d.setVar("OCI_LAYER_COUNT", str(len(layers)))
     for number, layer in enumerate(layers, 1):
@@ -293,6 +294,16 @@ def _attempt(action: Callable[[], T]) -> T:
     except OciError as error:
         bb.fatal(str(error))
     raise AssertionError
+
+
+def _gather_intercepts(d: Any) -> None:
+    """Put into one folder what scripts of packages may ask for, of every layer, as the rootfs was made with them."""
+    folder = os.path.join(_folder(d), "intercepts")
+    os.makedirs(folder)
+    for path in (d.getVar("POSTINST_INTERCEPTS") or "").split():
+        shutil.copy(path, folder)
+    # For what is installed by functions of the class itself; the task's shell has them too.
+    os.environ.update(INTERCEPT_DIR=folder, NATIVE_ROOT=d.getVar("STAGING_DIR_NATIVE") or "")
 
 
 def _remove_earlier(d: Any) -> None:

@@ -28,6 +28,8 @@ mknod etc/null c 1 3
 def bb(monkeypatch):
     module = stand_in()
     monkeypatch.setitem(sys.modules, "bb", module)
+    for name in ("INTERCEPT_DIR", "NATIVE_ROOT"):
+        monkeypatch.setenv(name, "")  # and back again
     return module
 
 
@@ -54,6 +56,7 @@ def recipe(tmp_path, **values):
             "IMAGE_NAME": "app-qemu.rootfs-20261129",
             "IMAGE_NAME_SUFFIX": ".rootfs",
             "IMAGE_FSTYPES": "oci",
+            "STAGING_DIR_NATIVE": str(tmp_path / "native"),
             "IMAGE_ROOTFS": str(tmp_path / "rootfs"),
             "IMGDEPLOYDIR": str(tmp_path / "deploy"),
             "TARGET_ARCH": "x86_64",

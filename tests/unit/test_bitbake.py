@@ -33,6 +33,8 @@ def bb(monkeypatch):
     """BitBake's module, and what of openembedded-core is called; returns what was said."""
     module = stand_in()
     monkeypatch.setitem(sys.modules, "bb", module)
+    for name in ("INTERCEPT_DIR", "NATIVE_ROOT"):
+        monkeypatch.setenv(name, "")  # and back again
     packagedata = types.ModuleType("oe.packagedata")
     packagedata.get_package_mapping = lambda name, _base, _d: {"libfoo": "libfoo1"}.get(name, name)
     packagedata.read_pkgdatafile = read_pkgdata
@@ -60,6 +62,7 @@ def recipe(tmp_path, **values):
             "IMAGE_BASENAME": "${PN}",
             "IMAGE_NAME": "app-qemu.rootfs-${DATETIME}",
             "DATETIME": "20261129",
+            "STAGING_DIR_NATIVE": str(tmp_path / "native"),
             "IMAGE_NAME_SUFFIX": ".rootfs",
             "IMAGE_FSTYPES": "container oci",
             "IMAGE_PKGTYPE": "ipk",
@@ -248,6 +251,18 @@ def test_functions_of_the_recipe_are_told_the_layers_of_packages(tmp_path):
     Class("image-oci").run("oci_begin", d)
     names = ("OCI_LAYER_COUNT", "OCI_LAYER_1_NAME", "OCI_LAYER_2_NAME")
     assert [d.getVar(name) for name in names] == ["2", "base", "app"]
+
+
+def test_what_scripts_may_ask_for_is_in_one_folder(tmp_path, monkeypatch):
+    for layer in ("core", "own"):
+        (tmp_path / layer).mkdir()
+        (tmp_path / layer / f"update_{layer}").write_text(layer)
+    paths = f"{tmp_path}/core/update_core {tmp_path}/own/update_own"
+    monkeypatch.setattr("os.environ", {})
+    Class("image-oci").run("oci_begin", inherited(tmp_path, POSTINST_INTERCEPTS=paths))
+    folder = tmp_path / "work" / "oci" / "intercepts"
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"update_core": "core", "update_own": "own"}
+    assert oe_oci.bitbake.os.environ == {"INTERCEPT_DIR": str(folder), "NATIVE_ROOT": str(tmp_path / "native")}
 
 
 def written(d, tmp_path):
