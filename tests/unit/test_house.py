@@ -44,7 +44,7 @@ GROUPS = {
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image staging outputs report",
-    "drivers": "build preview",
+    "drivers": "build preview merge",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.baseref configure.ownership configure.runtime configure.feeds "
     "configure.accounts",
