@@ -112,7 +112,7 @@ def publish(stage: str, deploy_dir: str, names: Names, archives: dict[str, Archi
         for name in [*archives, report_name]:
             os.replace(os.path.join(stage, name), os.path.join(deploy_dir, name))
         if os.path.isdir(os.path.join(stage, "layout")):
-            _publish_layout(os.path.join(stage, "layout"), os.path.join(deploy_dir, layout_output(names).name))
+            _move_layout(os.path.join(stage, "layout"), os.path.join(deploy_dir, layout_output(names).name))
         kept = [layout_output(names), report_output(names)]
         kept += [output for output in _every_archive(names) if output.name in archives]
         for output in kept:
@@ -134,26 +134,35 @@ def share(folder: str, names: Iterable[str]) -> None:
             raise ToolError(f"cannot make {path} readable by all: {error.strerror}") from error
 
 
-def check_place(deploy_dir: str, names: Names) -> None:
-    """See that nothing but an image layout is where the layout goes.
+def check_layout_place(path: str) -> None:
+    """See that nothing but an image layout is where a layout goes.
 
     Raises:
         ToolError: there is a file, or a folder that holds something else.
     """
-    path = os.path.join(deploy_dir, layout_output(names).name)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise ToolError(f"{path} is in the way: it is no folder", hint="move it away")
     strange = sorted(set(os.listdir(path)) - _PARTS) if os.path.isdir(path) else []
     if strange:
         raise ToolError(f"{path} is in the way: it holds '{strange[0]}', which is no part of a layout")
-    for folder in (path, os.path.join(path, "blobs"), os.path.join(path, "blobs", "sha256")):
+    folders = (path, os.path.join(path, "blobs"), os.path.join(path, "blobs", "sha256"))
+    for folder in folders:
         # Found out before the archives are in place; a deploy folder that is closed itself shows anyway.
-        if os.path.isdir(folder) and os.access(deploy_dir, os.W_OK) and not os.access(folder, os.W_OK):
+        if os.path.isdir(folder) and os.access(os.path.dirname(path), os.W_OK) and not os.access(folder, os.W_OK):
             raise ToolError(f"cannot write to {folder}: Permission denied", hint="another user built it; move it away")
-    for place in (path, os.path.join(path, "blobs"), os.path.join(path, "blobs", "sha256")):
+    for place in folders:
         # What is published replaces what is there: never that of a folder somewhere else.
         if os.path.islink(place):
             raise ToolError(f"{place} is in the way: it is a link", hint="move it away")
+
+
+def check_place(deploy_dir: str, names: Names) -> None:
+    """See that nothing of somebody else's is where the outputs go.
+
+    Raises:
+        ToolError: there is.
+    """
+    check_layout_place(os.path.join(deploy_dir, layout_output(names).name))
     every = [name for output in _every_output(names) for name in output if name]
     for name in every[1:]:
         place = os.path.join(deploy_dir, name)
@@ -161,7 +170,19 @@ def check_place(deploy_dir: str, names: Names) -> None:
             raise ToolError(f"{place} is in the way: it is a folder", hint="move it away")
 
 
-def _publish_layout(staged: str, final: str) -> None:
+def publish_layout(staged: str, final: str) -> None:
+    """Put a staged layout in the place of the one at `final`: blobs first, index.json last.
+
+    Raises:
+        ToolError: the folder can not be written to.
+    """
+    try:
+        _move_layout(staged, final)
+    except OSError as error:
+        raise ToolError(f"cannot write {error.filename2 or error.filename}: {error.strerror}") from error
+
+
+def _move_layout(staged: str, final: str) -> None:
     fresh = set()
     for folder, _, found in os.walk(os.path.join(staged, "blobs")):
         target = os.path.join(final, os.path.relpath(folder, staged))

@@ -129,7 +129,7 @@ def check(descriptor: int, blob: Descriptor, *, copy: int = -1) -> None:
         BlobError: the bytes are not the blob, or can not be read.
         OSError: `copy` can not be written.
     """
-    state, size = hashlib.sha256(), 0
+    state, size = hashlib.new(blob.digest.algorithm), 0
     for piece in _pieces(descriptor, min(_PIECE, blob.size + 1)):
         state.update(piece)
         size += len(piece)

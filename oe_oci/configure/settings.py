@@ -32,7 +32,7 @@ _FORMER = (
     (r"OCI_PM_DEPENDS|OCI_IMAGE_BACKEND_INC", "remove it: no backend and no package manager is named here"),
     (r"OCI_LAYER_(\d+_NAME|COUNT)", "remove it: the names and the number of layers are those of OCI_LAYERS"),
     (r"OCI_REUSE_IMAGE", "remove it: every build writes a new image; OCI_BASE_IMAGE names one to build on"),
-    (r"OCI_(MULTIARCH_.*|ARCH_TO_PLATFORM)", "remove it: one configuration makes the image of one platform"),
+    (r"OCI_(MULTIARCH_.*|ARCH_TO_PLATFORM)", "remove it: it is for recipes that inherit oci-multiarch"),
 )
 
 

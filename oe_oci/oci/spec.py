@@ -43,6 +43,8 @@ FULL_NAME = "io.containerd.image.name"
 JSON_LIMIT = 4 << 20
 
 _ALGORITHMS = {"sha256": 64, "sha512": 128}
+# One processor, two spellings: which of them is written tells nothing.
+_SAME_VARIANT = {("arm64", "v8"): "", ("arm", ""): "v7"}
 
 
 class Digest(NamedTuple):
@@ -77,6 +79,10 @@ class Platform(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         value = {"architecture": self.architecture, "os": self.os}
         return {**value, "variant": self.variant} if self.variant else value
+
+    def normal(self) -> Platform:
+        """The one of several spellings by which platforms are compared."""
+        return self._replace(variant=_SAME_VARIANT.get((self.architecture, self.variant), self.variant))
 
 
 class Descriptor(NamedTuple):

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from ..content import Region
 
 _COMPRESSIONS = {"gzip": decompress.GZIP, "zstd": decompress.ZSTD}
-# One processor, two spellings: which of them is written tells nothing.
-_SAME_VARIANT = {("arm64", "v8"): "", ("arm", ""): "v7"}
 
 
 class Violation(NamedTuple):
@@ -214,7 +212,7 @@ class _Verifier:
         image = self._images.get(descriptor.digest)
         if descriptor.platform is None or image is None or image.platform is None:
             return
-        if _normal(descriptor.platform) != _normal(image.platform):
+        if descriptor.platform.normal() != image.platform.normal():
             self.add("platform", place, f"says {descriptor.platform}, the config {image.platform}")
 
     def _layer(self, layer: Descriptor, place: str, diff_id: Digest | None) -> None:
@@ -365,11 +363,6 @@ def _layer_type(layer: Descriptor) -> str:
     """The OCI type of a layer, of those too that are not to be distributed; empty for another thing."""
     plain = layer.media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
     return LAYER_TYPES.get(plain, "")
-
-
-def _normal(platform: Platform) -> Platform:
-    variant = _SAME_VARIANT.get((platform.architecture, platform.variant), platform.variant)
-    return platform._replace(variant=variant)
 
 
 def _agree(tags: list[str], entries: list[Mapping[str, str]]) -> bool:

@@ -36,9 +36,14 @@ class SkipRecipe(Exception):  # noqa: N818 - as BitBake calls it
 class DataStore:
     """A recipe's variables."""
 
-    def __init__(self, values: dict[str, str] | None = None) -> None:
-        self._values: dict[str, Any] = dict(values or {})
+    def __init__(self, values: dict[str, str] | None = None, **more: str) -> None:
+        self._values: dict[str, Any] = {**(values or {}), **more}
         self._flags: dict[tuple[str, str], str] = {}
+
+    def createCopy(self) -> DataStore:  # noqa: N802 - BitBake's names, as all here
+        copy = DataStore(self._values)
+        copy._flags = dict(self._flags)
+        return copy
 
     def getVar(self, name: str, expand: bool = True) -> Any:  # noqa: N802 - as BitBake has it
         value = self._values.get(name)
@@ -59,6 +64,9 @@ class DataStore:
     def getVarFlag(self, name: str, flag: str, expand: bool = True) -> Any:  # noqa: N802
         value = self._flags.get((name, flag))
         return self.expand(value) if expand and value else value
+
+    def getVarFlags(self, name: str) -> dict[str, str] | None:  # noqa: N802
+        return {flag: value for (known, flag), value in self._flags.items() if known == name} or None
 
     def setVarFlag(self, name: str, flag: str, value: str) -> None:  # noqa: N802
         self._flags[name, flag] = value

@@ -161,7 +161,7 @@ def test_calls_are_understood(block: Block, capsys: pytest.CaptureFixture[str]) 
 
 
 # Of tar and skopeo.
-OTHERS_OPTIONS = {"--acls", "--preserve-digests", "--sparse", "--xattrs"}
+OTHERS_OPTIONS = {"--acls", "--all", "--preserve-digests", "--sparse", "--xattrs"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -265,12 +265,13 @@ def test_wrong_configuration_has_the_message_shown(block: Block, elsewhere: Path
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_variables_in_the_text_exist(page: Path) -> None:
-    table = (DOCS / "reference" / "variables.md").read_text(encoding="utf-8")
+    pages = [DOCS / "reference" / name for name in ("variables.md", "oci-multiarch.md")]
+    table = "".join(page.read_text(encoding="utf-8") for page in pages)
     # Of the older class, and a misspelt one.
     others = {"OCI_IMAGE_BACKEND_INC", "OCI_LAYER_COUNT", "OCI_PM_DEPENDS", "OCI_REUSE_IMAGE", "OCI_IMAGE_PORT"}
     own = set(re.findall(r"^    (OCI_\w+) =", prose(page), re.MULTILINE))
     named = set(re.findall(r"\bOCI_[A-Z_]+[A-Z]\b", prose(page))) - others - own
-    assert named <= set(re.findall(r"`(OCI_[A-Z_]+)`", table))
+    assert named <= set(re.findall(r"`(OCI_[A-Z_]+)[`\[]", table))
 
 
 # JSON
