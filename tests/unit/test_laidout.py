@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from oe_oci.tree import Entry
 
 EPOCH = 1_600_000_000
+DIGESTS = Digests()
 SPEC = PackagesLayer("app", ("shop",))
 LOWER = {
     "etc/passwd": file(b"root\n"),
@@ -64,7 +65,8 @@ def lay_out(folder: Path, lower: Tree, upper: dict[str, Entry], removed=()) -> D
     delta = diff(lower, upper, removed, same)
     package = InstalledPackage("shop", "1", "all", "0" * 64, 5, 6, "", "", ("postinst",))
     layer = PlannedLayer(SPEC, delta, "", LayerPackages((package,), ("lib 1",), {"name": "opkg", "version": "0.6"}))
-    folders._write(str(folder), delta, folders._record(layer, lower, "keep", {"shop", "lib"}))
+    folders._write(str(folder), delta, DIGESTS)
+    folders._write_record(str(folder), folders._record(layer, lower, "keep", {"shop", "lib"}, DIGESTS))
     return delta
 
 

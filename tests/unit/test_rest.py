@@ -40,7 +40,7 @@ class Below:
         self, rootfs: Tree, *names: str, owned: Mapping[str, Sequence[str]] | None = None, database: str = "remove"
     ) -> Delta:
         """The changes that the rest makes, which are applied."""
-        wanted = want_rest(rootfs, self.stack, Packages(names, owned or {}, database))
+        wanted = want_rest(rootfs, self.stack, Packages(names, owned or {}, database)).wanted
         delta = diff(self.tree, wanted.entries, wanted.removed, same)
         apply(self.tree, delta)
         return delta
@@ -122,7 +122,7 @@ def test_contents_are_compared_where_all_else_agrees_alone():
     image = below(a=b"one", b=file(b"one", 0o755), c=b"one", d=b"one")
     rootfs = tree(a=b"two", b=file(b"two", 0o644), c=b"three", d="one", e=b"new")
     asked = []
-    wanted = want_rest(rootfs, image.stack, Packages((), {}, "remove"))
+    wanted = want_rest(rootfs, image.stack, Packages((), {}, "remove")).wanted
     diff(image.tree, wanted.entries, wanted.removed, lambda one, other: bool(asked.append({whole(one), whole(other)})))
     assert asked == [{b"one", b"two"}]
 
