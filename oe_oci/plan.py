@@ -111,10 +111,11 @@ def plan_layers(config: Config, inputs: Inputs, *, finished: bool = True) -> Ite
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
         yield PlannedLayer(spec, delta, left_out, packages, notes)
         apply(tree, delta)
+        there = {path: tree.entries[path] for path in brought if path in tree}  # rules can have removed some
         if edits is None:
-            given.update((path, tree.entries[path]) for path in brought)
+            given.update(there)
         else:
-            laid.append(_Laid({path: tree.entries[path] for path in brought}, edits))
+            laid.append(_Laid(there, edits))
         if inputs.installer is not None and packages is None and not last:
             inputs.installer.notice(tree, delta.entries)
 
