@@ -102,4 +102,7 @@ IMAGE_CMD:oci () {
 		bbfatal "$(sed -e '/^oe-oci: [a-z]*: /d' -e 's/^oe-oci: //' -e 's,${WORKDIR}/oci/image.conf:[0-9]*: ,,' \
 			${WORKDIR}/oci/said)"
 	fi
+	sed -n 's/^note: \(kept as edited in the layers, .*\)/\1/p' ${WORKDIR}/oci/said | while read -r said; do
+		bbwarn "$said"
+	done
 }

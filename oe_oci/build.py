@@ -55,7 +55,8 @@ def build(config: Config, options: Options) -> BuildReport:
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
         archives = _archives(stage, image, config, for_archives, options)
-        report = report._replace(archives=archives, archive_compressor=for_archives.identity)
+        notes = (*config.notes, *writer.notes)
+        report = report._replace(archives=archives, archive_compressor=for_archives.identity, notes=notes)
         options.status("outputs")
         publish(stage, config.deploy_dir, config.names, archives, report_bytes(report.to_json()))
     return report
@@ -72,6 +73,7 @@ class _Writer:
     def __init__(self, config: Config, options: Options, method: Method, folder: str, memory: Memory) -> None:
         self._epoch = config.epoch or 0
         self._written, self._number = 0, len(config.layers)
+        self.notes: list[str] = []
         self._options = options
         self._method = method
         self._folder = folder
@@ -80,6 +82,7 @@ class _Writer:
 
     def write(self, planned: PlannedLayer, installer: Installer | None) -> LayerReport:
         spec, delta = planned.spec, planned.delta
+        self.notes += planned.notes
         self._written += 1
         self._options.status(f"layer {spec.name} ({self._written} of {self._number})")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
@@ -127,7 +130,7 @@ def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Met
         layout=layout_output(config.names).name,
         archives={},
         archive_compressor={},
-        notes=config.notes,
+        notes=(),
     )
     return report, image
 

@@ -81,12 +81,12 @@ def _lint_configuration(arguments: Namespace) -> list[dict[str, str]]:
     try:
         config, variables = _read_config(arguments.subject, arguments)
         with _places(variables):
-            preview(config, _options(arguments))
+            notes = preview(config, _options(arguments)).notes
     except ConfigError as error:
         return [{"rule": "configuration", **fault._asdict()} for fault in error.faults]
     except InputError as error:
         return [{"rule": "input", "where": "", "message": error.message, "hint": error.hint}]
-    return [{"rule": "note", "where": "", "message": note} for note in config.notes]
+    return [{"rule": "note", "where": "", "message": note} for note in notes]
 
 
 def verify(arguments: Namespace) -> int:

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from .config import Config, DatabaseLayer, PackagesLayer
+from .content import pieces
 from .delta import apply
 from .errors import ToolError
 from .inodes import Inodes
 from .inputs import Options, open_inputs
 from .memory import open_memory
+from .packages.edits import facts_digest, linked_names
 from .packages.installation import TOP, LayerPackages
 from .packages.laidout import MARK, Record, database_of, record_of
 from .plan import plan_layers
@@ -25,9 +28,10 @@ from .removal import remove_folder
 from .tree import DIRECTORY, SYMLINK, Entry, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .delta import Delta
+    from .digests import Digests
     from .plan import PlannedLayer
 
 _HINT = "run it as root, or under fakeroot or pseudo, on a file system that has owners, devices and attributes"
@@ -83,35 +87,60 @@ def _lay_out(config: Config, options: Options, prefix: str, places: dict[str, st
                 assert inputs.installer is not None
                 if planned.packages is not None:
                     inputs.installer.hold()
-                record = _record(planned, tree, config.packages.database, inputs.installer.names())
-                _write(places[spec.name], planned.delta, record)
+                _write(places[spec.name], planned.delta, inputs.digests)
+                names = inputs.installer.names()
+                record = _record(planned, tree, config.packages.database, names, inputs.digests)
+                _write_record(places[spec.name], record)
                 left.remove(spec.name)
             if not left:
                 return
             apply(tree, planned.delta)
 
 
-def _write(folder: str, delta: Delta, record: Record) -> None:
+def _write(folder: str, delta: Delta, digests: Digests) -> None:
     """Write a layer into its folder, which is not there or empty."""
-    place = record_of(folder)
     entries = {"": Entry(DIRECTORY, 0o755), **delta.entries}
     disk = Inodes(folder, f"in {folder}", _HINT)
-    try:
+    with _writing(folder):
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         # First, so that a folder that is not finished is known for ours.
-        _write_text(place, f"{MARK}}}\n")
+        _write_text(record_of(folder), f"{MARK}}}\n")
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
         disk.begin()
-        disk.make(entries, entries)
+        disk.make(entries, entries, lambda entry: _read(entry, digests))
         disk.dress(entries, entries)
+
+
+def _read(entry: Entry, digests: Digests) -> Iterator[memoryview]:
+    """The bytes of a file, whose digest is known then."""
+    assert entry.content is not None
+    known = digests.known(entry.content)
+    state = hashlib.sha256()
+    for piece in pieces(entry.content):
+        if not known:
+            state.update(piece)
+        yield piece
+    if not known:
+        digests.learn(entry.content, state.digest())
+
+
+def _write_record(folder: str, record: Record) -> None:
+    place = record_of(folder)
+    with _writing(folder):
         _write_text(f"{place}.new", record.to_text())
         os.replace(f"{place}.new", place)
+
+
+@contextlib.contextmanager
+def _writing(folder: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ToolError(f"cannot write {error.filename2 or error.filename or folder}: {error.strerror}") from error
 
 
-def _record(planned: PlannedLayer, lower: Tree, database: str, names: Iterable[str]) -> Record:
+def _record(planned: PlannedLayer, lower: Tree, database: str, names: Iterable[str], digests: Digests) -> Record:
     """What is to be known of a layer; `lower` is what lies below it, `names` are the packages that are installed."""
     spec, delta = planned.spec, planned.delta
     links = (
@@ -124,7 +153,10 @@ def _record(planned: PlannedLayer, lower: Tree, database: str, names: Iterable[s
         asked=spec.packages if isinstance(spec, PackagesLayer) else (),
         names=tuple(sorted(names)),
         database=database,
-        entries={path: (entry.kind, entry.mtime) for path, entry in delta.entries.items()},
+        entries={
+            path: (entry.kind, entry.mtime, facts_digest(entry, digests)) for path, entry in delta.entries.items()
+        },
+        linked=linked_names(delta.entries),
         links=tuple(links),
         removed=delta.removed,
         packages=planned.packages or LayerPackages((), ()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .accounts import Owners, add_accounts
 from .config import (
@@ -24,10 +24,14 @@ from .config import (
 )
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
+from .packages.edits import facts_digest
+from .packages.known import is_managers
 from .populate import (
+    Edits,
     Stack,
     Wanted,
     apply_rules,
+    is_still,
     missing_paths,
     missing_sources,
     want_host,
@@ -35,10 +39,10 @@ from .populate import (
     want_rootfs,
 )
 from .rest import Packages, want_database, want_rest
-from .tree import DIRECTORY, Entry, Source, Tree, decode, encode
+from .tree import DIRECTORY, Entry, Source, Tree, decode, encode, order, place_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .content import Content
     from .digests import Digests
@@ -48,13 +52,14 @@ if TYPE_CHECKING:
 class PlannedLayer(NamedTuple):
     """A layer and what it changes. `left_out` says why it will not be in the image, empty where it will.
 
-    `packages` are those of a layer of packages.
+    `packages` are those of a layer of packages; `notes` are for the user.
     """
 
     spec: LayerSpec
     delta: Delta
     left_out: str
     packages: LayerPackages | None
+    notes: tuple[str, ...] = ()
 
 
 class Inputs(NamedTuple):
@@ -87,15 +92,16 @@ def plan_layers(config: Config, inputs: Inputs, *, finished: bool = True) -> Ite
         # Which every image has: a layer of packages is the same as the lowest one and above others.
         tree.put("", Entry(DIRECTORY, 0o755))
     given: dict[str, Entry] = {}
-    stack = Stack(tree, inputs.base.entries, given)
+    laid: list[_Laid] = []
 
     def same(one: Content, other: Content) -> bool:
         return inputs.digests(one) == inputs.digests(other)
 
     for number, spec in enumerate(config.layers):
         last = number == len(config.layers) - 1
-        wanted, asked, packages = _want(spec, config, inputs, stack)
-        brought = wanted.entries if isinstance(spec, HostLayer) else {}
+        stack = _stack(tree, inputs, given, laid if isinstance(spec, RestLayer) else ())
+        wanted, asked, packages, edits, notes = _want(spec, config, inputs, stack)
+        brought = wanted.entries if isinstance(spec, HostLayer) or edits is not None else {}
         if finished or not last:
             asked = None if last else asked or Owners()
             wanted = add_accounts(config.accounts, wanted, tree, same, asked=asked, epoch=config.epoch or 0)
@@ -103,9 +109,13 @@ def plan_layers(config: Config, inputs: Inputs, *, finished: bool = True) -> Ite
             wanted = apply_rules(config.path_rules, wanted, tree)
         delta = diff(tree, wanted.entries, wanted.removed, same)
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
-        yield PlannedLayer(spec, delta, left_out, packages)
+        yield PlannedLayer(spec, delta, left_out, packages, notes)
         apply(tree, delta)
-        given.update((path, tree.entries[path]) for path in brought)
+        there = {path: tree.entries[path] for path in brought if path in tree}  # rules can have removed some
+        if edits is None:
+            given.update(there)
+        else:
+            laid.append(_Laid(there, edits))
         if inputs.installer is not None and packages is None and not last:
             inputs.installer.notice(tree, delta.entries)
 
@@ -120,23 +130,68 @@ def needs_packages(config: Config) -> bool:
     return any(isinstance(spec, PackagesLayer) for spec in config.layers)
 
 
-def _want(
-    spec: LayerSpec, config: Config, inputs: Inputs, stack: Stack
-) -> tuple[Wanted, Owners | None, LayerPackages | None]:
+class _Want(NamedTuple):
+    """What a layer wants; `asked`, `packages` and `edits` as of an installation."""
+
+    wanted: Wanted
+    asked: Owners | None = None
+    packages: LayerPackages | None = None
+    edits: Callable[[], Edits] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _want(spec: LayerSpec, config: Config, inputs: Inputs, stack: Stack) -> _Want:
     if isinstance(spec, HostLayer):
-        return want_host(spec, stack, config.epoch or 0, config.host_owner, inputs.digests), None, None
+        return _Want(want_host(spec, stack, config.epoch or 0, config.host_owner, inputs.digests))
     if isinstance(spec, (PackagesLayer, DatabaseLayer)):
         assert inputs.installer is not None
         if isinstance(spec, DatabaseLayer):
-            return _want_database(config, inputs, stack), None, None
-        return inputs.installer.install(spec, stack.tree)
+            return _Want(_want_database(config, inputs, stack))
+        return _Want(*inputs.installer.install(spec, stack.tree))
     assert inputs.rootfs is not None
     if isinstance(spec, PathsLayer):
-        return want_paths(spec, inputs.rootfs, stack), None, None
+        return _Want(want_paths(spec, inputs.rootfs, stack))
     if isinstance(spec, RestLayer):
-        return want_rest(inputs.rootfs, stack, _packages(config, inputs)), None, None
+        rest = want_rest(inputs.rootfs, stack, _packages(config, inputs))
+        return _Want(rest.wanted, notes=_kept_edits(rest.overruled, stack, inputs.digests))
     assert isinstance(spec, RootfsLayer), spec
-    return want_rootfs(inputs.rootfs, stack), None, None
+    return _Want(want_rootfs(inputs.rootfs, stack))
+
+
+class _Laid(NamedTuple):
+    """What a layer brought that somebody can have changed by hand, and how to find out what was."""
+
+    brought: dict[str, Entry]
+    edits: Callable[[], Edits]
+
+
+def _stack(tree: Tree, inputs: Inputs, given: Mapping[str, Entry], laid: Iterable[_Laid]) -> Stack:
+    """What lies below a layer, with what was done by hand to those that were `laid` and is still so."""
+    kept, removed = dict(given), set[str]()
+    changed: dict[str, str] = {}
+    parents: dict[str, str] = {}
+    for layer in laid:
+        edits = layer.edits()
+        removed.update(edits.removed)
+        for path, digest in edits.changed.items():
+            place = place_of(tree, path, parents)
+            entry = layer.brought.get(place)
+            if entry is not None and is_still(tree.entry(place), entry):
+                kept[place], changed[place] = entry, digest
+    return Stack(tree, inputs.base.entries, kept, Edits(changed, removed))
+
+
+def _kept_edits(overruled: Mapping[str, Entry], stack: Stack, digests: Digests) -> tuple[str, ...]:
+    """What to tell of what the rootfs has in place of edits: nothing of what it has as packages do, or as edited."""
+    paths = [
+        path
+        for path, entry in overruled.items()
+        if not is_managers(path)
+        and facts_digest(entry, digests)
+        not in (stack.edits.changed[path], facts_digest(stack.tree.entries[path], digests))
+    ]
+    names = ", ".join(shown(path) for path in sorted(paths, key=order))
+    return (f"kept as edited in the layers, without what the rootfs changed there: {names}",) if names else ()
 
 
 def _want_database(config: Config, inputs: Inputs, stack: Stack) -> Wanted:

@@ -45,23 +45,39 @@ class Wanted(NamedTuple):
     removed: tuple[str, ...] = ()
 
 
+class Edits(NamedTuple):
+    """What somebody did by hand to layers of packages.
+
+    `changed` are the paths that were changed or added, each with the digest of what a package had there, empty where
+    none had anything; `removed` are those that were removed.
+    """
+
+    changed: Mapping[str, str]
+    removed: Collection[str]
+
+
 class Stack(NamedTuple):
-    """What lies below a layer: the tree, what of it was the base image's, and what layers of host files put there."""
+    """What lies below a layer: the tree, and what of it was the base image's.
+
+    `given` is what layers of host files put there, or somebody by hand; `edits` tells of the latter.
+    """
 
     tree: Tree
     base: Mapping[str, Entry]
     given: Mapping[str, Entry] = MappingProxyType({})
+    edits: Edits = Edits(MappingProxyType({}), frozenset())
 
     def is_of_base(self, path: str) -> bool:
         """Whether what is at a path is the base's; its directories are, whoever gave them other facts."""
-        return _is_still(self.tree.entry(path), self.base.get(path))
+        return is_still(self.tree.entry(path), self.base.get(path))
 
     def is_given(self, path: str) -> bool:
-        """Whether what is at a path is what a layer of host files put there."""
-        return _is_still(self.tree.entry(path), self.given.get(path))
+        """Whether what is at a path is what a layer of host files put there, or somebody by hand."""
+        return is_still(self.tree.entry(path), self.given.get(path))
 
 
-def _is_still(entry: Entry | None, before: Entry | None) -> bool:
+def is_still(entry: Entry | None, before: Entry | None) -> bool:
+    """Whether an entry of a tree is the one that was there before; a directory is, whoever gave it other facts."""
     if entry is None or before is None:
         return False
     return entry is before or entry.kind == before.kind == DIRECTORY

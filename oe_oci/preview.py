@@ -65,6 +65,7 @@ class Preview(NamedTuple):
     base_layers: int
     layers: tuple[LayerPreview, ...]
     outputs: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def package_manager(self) -> dict[str, str]:
@@ -83,7 +84,7 @@ class Preview(NamedTuple):
             value["packageManager"] = self.package_manager
         if self.base is not None:
             value["base"] = {"digest": str(self.base), "layers": self.base_layers}
-        return {**value, "notes": list(self.config.notes)} if self.config.notes else value
+        return {**value, "notes": list(self.notes)} if self.notes else value
 
 
 def preview(config: Config, options: Options) -> Preview:
@@ -101,7 +102,10 @@ def preview(config: Config, options: Options) -> Preview:
         open_inputs(config, options, memory) as (base, inputs),
     ):
         cache = open_cache(config, compressor, memory.digests)
-        layers = [_previewed(planned, cache, config.epoch or 0) for planned in plan_layers(config, inputs)]
+        layers, notes = [], list(config.notes)
+        for planned in plan_layers(config, inputs):
+            layers.append(_previewed(planned, cache, config.epoch or 0))
+            notes += planned.notes
         below = len(base.image.layers) if base.image else 0
         check_layers(below, sum(not layer.note for layer in layers))
         return Preview(
@@ -111,6 +115,7 @@ def preview(config: Config, options: Options) -> Preview:
             base_layers=below,
             layers=tuple(layers),
             outputs=tuple(name for output in outputs for name in output if name),
+            notes=tuple(notes),
         )
 
 

@@ -72,7 +72,7 @@ def plan_text(plan: Preview) -> str:
     lines += _manager_text(plan.package_manager)
     lines.append("compressor: " + " ".join(f"{key} {value}" for key, value in plan.compressor.items()))
     lines.append("outputs: " + " ".join(plan.outputs))
-    return "\n".join([*lines, *(f"note: {note}" for note in plan.config.notes)])
+    return "\n".join([*lines, *(f"note: {note}" for note in plan.notes)])
 
 
 def _cache_text(layers: Sequence[LayerReport | LayerPreview]) -> list[str]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the rootfs has beyond the layers of packages: what its makers changed, added and removed.
 
-A package that is in the rootfs and in no layer was needed for its making alone: what only it owns is left out. Reads
-facts, and of contents the databases of packages. Must not know who installs packages, tar or OCI.
+A package that is in the rootfs and in no layer was needed for its making alone: what only it owns is left out. What
+somebody did by hand to a layer stays. Reads facts, and of contents the databases of packages. Must not know who
+installs packages, tar or OCI.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import InputError
 from .packages.database import KEEP, PER_PACKAGE
+from .packages.installation import MADE, is_same_directory
 from .packages.known import is_managers, package_names
 from .populate import LastingLinks, Wanted, at_real_places, lacking
 from .tree import DIRECTORY, SYMLINK, Entry, Tree, ancestors, order, parent, place_of, resolve, shown
@@ -35,15 +37,24 @@ class Packages(NamedTuple):
     database: str
 
 
-def want_rest(rootfs: Source, stack: Stack, packages: Packages) -> Wanted:
+class Rest(NamedTuple):
+    """What is wanted of the rootfs; `overruled` is what it has where a layer stays as it was changed by hand."""
+
+    wanted: Wanted
+    overruled: dict[str, Entry]
+
+
+def want_rest(rootfs: Source, stack: Stack, packages: Packages) -> Rest:
     """What of the rootfs differs from what lies below, and the removal of what layers of packages put there beyond it.
 
-    What layers of host files put there stays as it is, as if the rootfs lay below them.
+    What layers of host files put there stays as it is, as if the rootfs lay below them, and so does what somebody
+    changed, added or removed by hand.
 
     Raises:
-        InputError: the rootfs does not go together with the base or with files of the host, or has a damaged database.
+        InputError: the rootfs does not go together with the base, with files of the host or with what was done by hand,
+            or has a damaged database.
     """
-    found = Tree(dict(rootfs.walk("")))
+    found = _without_removed(Tree(dict(rootfs.walk(""))), stack)
     state = _state(found, stack, packages)
     left = _left_out(found, stack, packages, state)
     links = LastingLinks(stack.tree, lambda path: stack.is_of_base(path) or stack.is_given(path))
@@ -54,7 +65,8 @@ def want_rest(rootfs: Source, stack: Stack, packages: Packages) -> Wanted:
     def spared(path: str) -> bool:
         return stack.is_given(path) or (state.spared and is_managers(path))
 
-    return Wanted(_below_given(stack, wanted), lacking(stack, there, spared))
+    below, overruled = _below_given(stack, wanted)
+    return Rest(Wanted(below, lacking(stack, there, spared)), overruled)
 
 
 def want_database(rootfs: Source, stack: Stack, packages: Packages) -> Wanted | None:
@@ -153,24 +165,54 @@ def _leading_to(found: Tree, lower: Tree, left: Collection[str], ours: Collectio
     return {path for path, target in targets if target in left and resolve(lower, target).entry is None}
 
 
-# ---- files of the host
+# ---- files of the host, and what was done by hand
 
 
-def _below_given(stack: Stack, wanted: Mapping[str, Entry]) -> dict[str, Entry]:
-    """What is wanted, as far as no layer of host files has something in its place.
+def _without_removed(found: Tree, stack: Stack) -> Tree:
+    """The rootfs without what was removed by hand and no layer has brought since."""
+    parents: dict[str, str] = {}
+    gone = {place_of(found, path, parents) for path in stack.edits.removed if stack.tree.entry(path) is None}
+    if found.entries.keys().isdisjoint(gone):
+        return found
+    left = _emptied(found, stack.tree, gone)
+    return Tree({path: entry for path, entry in found.entries.items() if path not in left})
+
+
+def _below_given(stack: Stack, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """What is wanted, as far as nothing that is given is in its place; and what has something changed by hand there.
 
     Raises:
-        InputError: one has a directory where the rootfs has none, or the other way round.
+        InputError: a directory is given where the rootfs has none, or the other way round.
     """
     given = {path for path in stack.given if stack.is_given(path)}
     folders = {up for path in given for up in ancestors(path)}
     folders.update(path for path in given if stack.given[path].kind == DIRECTORY)
-    files = given - folders
-    for path, entry in wanted.items():
-        if path in (files if entry.kind == DIRECTORY else folders):
-            raise InputError(
-                f"{shown(path)}: is a {entry.kind} in the rootfs, and a layer of host files has a"
-                f" {DIRECTORY if path in folders else stack.given[path].kind} there",
-                hint=f"change the destination in OCI_LAYERS, {_WAY_OUT}",
-            )
-    return {path: entry for path, entry in wanted.items() if path not in files}
+    files, edited = given - folders, stack.edits.changed
+    clashing = [path for path, entry in wanted.items() if path in (files if entry.kind == DIRECTORY else folders)]
+    for path in clashing:
+        if path not in edited:
+            raise _clash(stack, path, wanted[path].kind, DIRECTORY if path in folders else stack.given[path].kind)
+    stays = {*files, *clashing, *(path for path in edited if _has_own_facts(stack, path))}
+    hidden = frozenset(path for path in clashing if wanted[path].kind == DIRECTORY)
+    below = {
+        path: entry
+        for path, entry in wanted.items()
+        if path not in stays and not (hidden and any(up in hidden for up in ancestors(path)))
+    }
+    return below, {path: wanted[path] for path in edited if path in stays and path in wanted}
+
+
+def _has_own_facts(stack: Stack, path: str) -> bool:
+    """Whether a directory was given its facts by hand, and not but made to put something into it."""
+    entry = stack.tree.entry(path)
+    if entry is None or entry.kind != DIRECTORY or entry is not stack.given[path]:
+        return False
+    return bool(stack.edits.changed[path]) or not is_same_directory(entry, MADE)
+
+
+def _clash(stack: Stack, path: str, kind: str, given: str) -> InputError:
+    by_hand = any(path in ancestors(edited) for edited in stack.edits.changed)
+    layer = "a layer that was changed by hand" if by_hand else "a layer of host files"
+    hint = "change the rootfs or the layer" if by_hand else "change the destination in OCI_LAYERS"
+    message = f"{shown(path)}: is a {kind} in the rootfs, and {layer} has a {given} there"
+    return InputError(message, hint=f"{hint}, {_WAY_OUT}")

@@ -7,9 +7,9 @@ Must not know formats of packages, feeds, or how packages are chosen.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
 
-from ..populate import Wanted
+from ..populate import Edits, Wanted
 from ..tree import DIRECTORY, Entry, Overlay, ancestors
 from .database import enter
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .resolve import Resolution, Selected
 
 TOP = "top"  # the value of OCI_PACKAGE_DATABASE for a layer of its own
+MADE = Entry(DIRECTORY, 0o755)  # what mkdir makes
 
 
 class InstalledPackage(NamedTuple):
@@ -90,11 +91,16 @@ class LayerPackages(NamedTuple):
 
 
 class Installation(NamedTuple):
-    """What a layer of packages wants; `asked` are the owners that packages call by name."""
+    """What a layer of packages wants; `asked` are the owners that packages call by name.
+
+    `edits` finds what somebody did by hand to it, where anybody can have; best asked when the layer is written, as that
+    reads all contents.
+    """
 
     wanted: Wanted
     asked: Owners
     packages: LayerPackages
+    edits: Callable[[], Edits] | None = None
 
 
 def tell(resolution: Resolution, held: Sequence[Contents], scripts: Sequence[tuple[str, ...]]) -> LayerPackages:

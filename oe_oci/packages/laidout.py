@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ..accounts import Owners
 from ..changeset import OPAQUE, WHITEOUT
 from ..config import DatabaseLayer, PackagesLayer, rootfs_variable
 from ..errors import ConfigError, Fault, InputError, ToolError
-from ..populate import Stack, Wanted, want_rootfs
+from ..populate import Edits, Stack, Wanted, want_rootfs
 from ..rootfs import rootfs_time
 from ..scan import Directory
 from ..tree import DIRECTORY, FILE, Entry, Tree, join
-from .installation import TOP, Installation, LayerPackages, is_same_directory
+from .edits import find_changed
+from .installation import MADE, TOP, Installation, LayerPackages, is_same_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,22 +32,21 @@ if TYPE_CHECKING:
 MARK = '{"format":"oe-oci laid out 1"'  # how each record begins; the number changes with what is in it
 AGAIN = "lay the layers out again"
 
-_MADE = Entry(DIRECTORY, 0o755)  # what mkdir makes
-
 
 class Record(NamedTuple):
     """What was laid out in a folder.
 
-    `entries` has kind and time of each path, `links` are the paths of directories that replace a link below. `asked`
-    are the names of packages that the layer was asked for, `names` those of all that were installed then, `database` is
-    the value of OCI_PACKAGE_DATABASE.
+    `entries` has kind, time and a digest of the facts of each path, `linked` the names of each file that has several,
+    `links` are the paths of directories that replace a link below. `asked` are the names of packages that the layer was
+    asked for, `names` those of all that were installed then, `database` is the value of OCI_PACKAGE_DATABASE.
     """
 
     layer: str
     asked: tuple[str, ...]
     names: tuple[str, ...]
     database: str
-    entries: dict[str, tuple[str, int]]
+    entries: dict[str, tuple[str, int, str]]
+    linked: tuple[tuple[str, ...], ...]
     links: tuple[str, ...]
     removed: tuple[str, ...]
     packages: LayerPackages
@@ -65,7 +65,8 @@ class Record(NamedTuple):
                 asked=tuple(value["asked"]),
                 names=tuple(value["names"]),
                 database=value["database"],
-                entries={path: (kind, mtime) for path, (kind, mtime) in value["entries"].items()},
+                entries={path: (kind, mtime, facts) for path, (kind, mtime, facts) in value["entries"].items()},
+                linked=tuple(map(tuple, value["linked"])),
                 links=tuple(value["links"]),
                 removed=tuple(value["removed"]),
                 packages=LayerPackages.from_record(value["packages"]),
@@ -150,7 +151,8 @@ class LaidOutInstaller:
         record = self._layers[layer.name][1]
         self._names = frozenset(record.names)
         # Accounts that packages ask for by name are in the layers that were laid out.
-        return Installation(self._take_in(layer.name, tree), Owners(), record.packages)
+        wanted, edits = self._take_in(layer.name, tree)
+        return Installation(wanted, Owners(), record.packages, edits)
 
     def names(self) -> frozenset[str]:
         """The names of all packages that were installed by the time the last layer taken in was."""
@@ -164,9 +166,9 @@ class LaidOutInstaller:
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it was when the layers were laid out."""
-        return self._take_in(DatabaseLayer().name, tree)
+        return self._take_in(DatabaseLayer().name, tree)[0]
 
-    def _take_in(self, name: str, tree: Tree) -> Wanted:
+    def _take_in(self, name: str, tree: Tree) -> tuple[Wanted, Callable[[], Edits]]:
         folder, record = self._layers[name]
         found: dict[str, Entry] = {}
         whiteouts, opaque = [], []
@@ -178,21 +180,28 @@ class LaidOutInstaller:
                 whiteouts.append(join(directory, base[len(WHITEOUT) :]))
             else:
                 found[path] = self._as_laid(record, path, entry, tree)
-        gone = {*record.removed, *whiteouts}
-        gone.update(tree.below([*gone, *opaque]))
+        removed = {*whiteouts, *tree.below([*whiteouts, *opaque])}
+        gone = {*record.removed, *tree.below(record.removed), *removed}
         # Without a directory of its own a layer still leaves what others have in it.
-        gone.update(path for path, (kind, _) in record.entries.items() if kind != DIRECTORY)
+        gone.update(path for path, (kind, *_) in record.entries.items() if kind != DIRECTORY)
         replaced = {path for path in record.links if path in found and found[path].kind == DIRECTORY}
         lower = tree
         if replaced:
             lower = Tree({path: entry for path, entry in tree.entries.items() if path not in replaced})
         placed = want_rootfs(Tree(found), Stack(lower, {})).entries
-        return Wanted(placed, tuple(sorted(gone - found.keys())))
+        own = {path: entry for path, entry in found.items() if entry is not tree.entry(path)}
+        removed = (removed | record.entries.keys()) - found.keys()
+
+        def edits() -> Edits:
+            laid = {path: facts for path, (*_, facts) in record.entries.items()}
+            return Edits(find_changed(laid, record.linked, own, self._digests), removed)
+
+        return Wanted(placed, tuple(sorted(gone - found.keys()))), edits
 
     def _as_laid(self, record: Record, path: str, entry: Entry, tree: Tree) -> Entry:
         """An entry with the time to write; a directory that was but made to hold something keeps its facts below."""
-        kind, mtime = record.entries.get(path, ("", None))
-        if not kind and entry.kind == DIRECTORY and is_same_directory(entry, _MADE):
+        kind, mtime, _ = record.entries.get(path, ("", None, ""))
+        if not kind and entry.kind == DIRECTORY and is_same_directory(entry, MADE):
             below = tree.entry(path)
             if below is not None and below.kind == DIRECTORY:
                 return below

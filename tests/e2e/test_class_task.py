@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import laidout
 from support.datastore import Class, DataStore, run_shell, stand_in
+from support.managers import MANAGERS, write_feed
+from support.sources import Source, file
 from support.tools import need
+from support.tools import run as run_tool
 
 from oe_oci.oci.verify import verify
 
@@ -120,6 +124,28 @@ def test_a_failure_is_told_in_one_message_and_leaves_nothing(tmp_path, fakeroot)
     message = "fatal: OCI_LAYERS: layer 'site': '/srv/site' is not in the rootfs\n  did you mean /usr?\n"
     assert done.stdout.endswith(f"\n{message}")
     assert list((tmp_path / "deploy").iterdir()) == []
+
+
+def test_an_edit_that_the_rootfs_has_a_change_of_is_warned_of(tmp_path, fakeroot):
+    write_feed(MANAGERS["deb builtin"], tmp_path / "feed", [Source("base", files=[file("/etc/key"), file("/etc/own")])])
+    words = [tmp_path / "oci/image.conf", "--feed", tmp_path / "feed"]
+    (tmp_path / "oci").mkdir()
+    conf = f"""\
+IMAGE_BASENAME = "app"
+IMAGE_ROOTFS = "{tmp_path}/rootfs"
+IMGDEPLOYDIR = "{tmp_path}/deploy"
+OCI_LAYERS = "base:packages:base"
+OCI_ROOTFS_LAYER = "rootfs"
+"""
+    words[0].write_text(conf)
+    run_tool(*fakeroot, *laidout.program(tmp_path / "laid-", *words))
+    for name in ("key", "own"):
+        (tmp_path / "laid-1/etc" / name).write_text("edited")
+    words[0].write_text(f'{conf}OCI_LAYER_1_ROOTFS = "{tmp_path}/laid-1"\n')
+    done = run_shell(Class("image-oci").shell("IMAGE_CMD:oci", recipe(tmp_path)), prefix=fakeroot)
+    assert done.returncode == 0, done.stdout
+    text = "kept as edited in the layers, without what the rootfs changed there: /etc/key"
+    assert [line for line in done.stdout.splitlines() if line.startswith("warn: ")] == [f"warn: {text}"]
 
 
 def test_progress_is_seen_by_bitbake(tmp_path, fakeroot):

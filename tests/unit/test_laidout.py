@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from oe_oci.tree import Entry
 
 EPOCH = 1_600_000_000
+DIGESTS = Digests()
 SPEC = PackagesLayer("app", ("shop",))
 LOWER = {
     "etc/passwd": file(b"root\n"),
@@ -64,7 +66,8 @@ def lay_out(folder: Path, lower: Tree, upper: dict[str, Entry], removed=()) -> D
     delta = diff(lower, upper, removed, same)
     package = InstalledPackage("shop", "1", "all", "0" * 64, 5, 6, "", "", ("postinst",))
     layer = PlannedLayer(SPEC, delta, "", LayerPackages((package,), ("lib 1",), {"name": "opkg", "version": "0.6"}))
-    folders._write(str(folder), delta, folders._record(layer, lower, "keep", {"shop", "lib"}))
+    folders._write(str(folder), delta, DIGESTS)
+    folders._write_record(str(folder), folders._record(layer, lower, "keep", {"shop", "lib"}, DIGESTS))
     return delta
 
 
@@ -149,6 +152,84 @@ def test_what_was_removed_is_gone(tmp_path):
     found = take_in(tmp_path / "a", lower_tree())
     assert (found.removed, changed(found)) == (("etc/passwd",), set())
     assert "opt" not in found.entries
+
+
+# ---- what was done by hand
+
+
+def edits(folder: Path, lower: Tree) -> tuple[set[str], set[str], set[str]]:
+    """The paths that were changed, added and removed, but for what was never there."""
+    found = open_folder(folder).install(SPEC, lower).edits()
+    changed = {path for path, digest in found.changed.items() if digest}
+    return changed, found.changed.keys() - changed, set(found.removed)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(lowers, lowers)
+def test_nothing_was_done_by_hand_where_nothing_was_changed(tmp_path_factory, lower, upper):
+    folder = tmp_path_factory.mktemp("laid") / "out"
+    lay_out(folder, Tree(lower), upper, [path for path in lower if path not in upper])
+    assert edits(folder, Tree(lower)) == (set(), set(), set())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda path: path.write_bytes(b"ppa"),
+        lambda path: path.chmod(0o600),
+        lambda path: os.chown(path, 1, 0),
+        lambda path: os.setxattr(path, "user.note", b"1"),
+        lambda path: (path.unlink(), path.symlink_to("elsewhere")),
+        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: (path.unlink(), os.mknod(path, 0o20644, os.makedev(1, 3))),
+    ],
+)
+def test_each_change_of_a_path_is_one(tmp_path, edit):
+    lay_out(tmp_path / "a", lower_tree(), entries(etc__app=b"app", etc__other=b"app"))
+    edit(tmp_path / "a/etc/app")
+    assert edits(tmp_path / "a", lower_tree()) == ({"etc/app"}, set(), set())
+
+
+def test_of_a_directory_its_own_facts_count(tmp_path):
+    lay_out(tmp_path / "a", lower_tree(), entries(etc__app__conf=b"1", opt__app=b"app"))
+    (tmp_path / "a/etc/app/new").touch()
+    (tmp_path / "a/opt").chmod(0o700)
+    for name in ("tmp", "srv", "usr/lib/sub"):  # the first one is there below
+        (tmp_path / "a" / name).mkdir(parents=True)
+    assert edits(tmp_path / "a", lower_tree()) == ({"opt"}, {"etc/app/new", "srv", "usr/lib/sub"}, set())
+
+
+def test_a_time_alone_is_no_change(tmp_path):
+    lay_out(tmp_path / "a", lower_tree(), entries(etc__app=b"app"))
+    os.utime(tmp_path / "a/etc/app", (1, 1))
+    assert edits(tmp_path / "a", lower_tree()) == (set(), set(), set())
+
+
+def test_what_is_removed_by_hand_or_by_a_mark(tmp_path):
+    lay_out(tmp_path / "a", lower_tree(), entries(etc__app=b"app", opt__app=b"app"), ["usr/lib/a"])
+    shutil.rmtree(tmp_path / "a/opt")
+    (tmp_path / "a/etc/.wh.passwd").touch()
+    (tmp_path / "a/old").mkdir()
+    (tmp_path / "a/old/.wh..wh..opq").touch()
+    removed = {"opt", "opt/app", "etc/passwd", "old/one", "old/two"}
+    assert edits(tmp_path / "a", lower_tree()) == (set(), set(), removed)
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda top: (top / "c").unlink(), (set(), set(), {"c"})),
+        (lambda top: os.link(top / "a", top / "d"), ({"a", "b", "c"}, {"d"}, set())),
+        (lambda top: (top / "a").write_bytes(b"y"), ({"a", "b", "c"}, set(), set())),
+        (lambda top: ((top / "a").unlink(), (top / "a").write_bytes(b"y")), ({"a"}, set(), set())),
+        (lambda top: ((top / "a").unlink(), (top / "a").write_bytes(b"x")), ({"a", "b", "c"}, set(), set())),
+    ],
+)
+def test_names_of_one_file(tmp_path, edit, expected):
+    one = file(b"x", inode=("p", 1))
+    lay_out(tmp_path / "a", Tree({"": directory()}), {"a": one, "b": one, "c": one, "other": file(b"x")})
+    edit(tmp_path / "a")
+    assert edits(tmp_path / "a", Tree({"": directory()})) == expected
 
 
 def test_removals_stay(tmp_path):

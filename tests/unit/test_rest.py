@@ -13,7 +13,7 @@ from support.trees import device, directory, entries, fifo, file, link, tree, wi
 from oe_oci.content import content_digest, whole
 from oe_oci.delta import Delta, apply, diff
 from oe_oci.errors import InputError
-from oe_oci.populate import Stack
+from oe_oci.populate import Edits, Stack
 from oe_oci.rest import Packages, want_database, want_rest
 from oe_oci.tree import DIRECTORY, Entry, Tree, resolve
 
@@ -40,7 +40,7 @@ class Below:
         self, rootfs: Tree, *names: str, owned: Mapping[str, Sequence[str]] | None = None, database: str = "remove"
     ) -> Delta:
         """The changes that the rest makes, which are applied."""
-        wanted = want_rest(rootfs, self.stack, Packages(names, owned or {}, database))
+        wanted = want_rest(rootfs, self.stack, Packages(names, owned or {}, database)).wanted
         delta = diff(self.tree, wanted.entries, wanted.removed, same)
         apply(self.tree, delta)
         return delta
@@ -122,7 +122,7 @@ def test_contents_are_compared_where_all_else_agrees_alone():
     image = below(a=b"one", b=file(b"one", 0o755), c=b"one", d=b"one")
     rootfs = tree(a=b"two", b=file(b"two", 0o644), c=b"three", d="one", e=b"new")
     asked = []
-    wanted = want_rest(rootfs, image.stack, Packages((), {}, "remove"))
+    wanted = want_rest(rootfs, image.stack, Packages((), {}, "remove")).wanted
     diff(image.tree, wanted.entries, wanted.removed, lambda one, other: bool(asked.append({whole(one), whole(other)})))
     assert asked == [{b"one", b"two"}]
 
@@ -275,6 +275,94 @@ def test_a_file_of_the_host_and_a_directory_can_not_be_in_one_place(host, rootfs
         Below(host=host).rest(rootfs)
     assert caught.value.message == f"/{path}: is a {one} in the rootfs, and a layer of host files has a {other} there"
     assert caught.value.hint == "change the destination in OCI_LAYERS, or leave OCI_ROOTFS_LAYER empty"
+
+
+# ---- what was done by hand
+
+
+class Edited(Below):
+    """Layers of packages that were changed by hand: what was `laid` out at these paths is as in `now`."""
+
+    def __init__(self, packages: Tree, now: Tree, laid: Mapping[str, str], removed: Sequence[str] = ()) -> None:
+        kept = {path: entry for path, entry in packages.entries.items() if path not in removed}
+        super().__init__(packages=Tree({**kept, **now.entries}))
+        given = {path: now.entries[path] for path in laid}
+        self.stack = Stack(self.tree, {}, given, Edits(dict(laid), frozenset(removed)))
+
+    def overruled(self, rootfs: Tree) -> list[str]:
+        return sorted(want_rest(rootfs, self.stack, Packages((), {}, "remove")).overruled)
+
+
+def test_what_was_changed_by_hand_stays_and_what_was_not_is_of_the_rootfs():
+    packages = tree(etc__a=b"1", etc__b=b"1", etc__c=b"1", etc__gone__d=b"1", tmp=directory(0o1777))
+    now = tree(etc__a=b"mine", etc__new=b"mine", tmp=directory(0o700))
+    image = Edited(packages, now, {"etc/a": "laid", "etc/new": "", "tmp": "laid"}, ["etc/gone", "etc/gone/d", "etc/c"])
+    rootfs = tree(
+        etc__a=b"2", etc__b=b"2", etc__c=b"2", etc__gone__d=b"2", etc__new=b"2", etc__e=b"2", tmp=directory(0o770)
+    )
+    assert image.overruled(rootfs) == ["etc/a", "etc/new", "tmp"]
+    image.rest(rootfs)
+    assert image.files() == {"etc/a": b"mine", "etc/b": b"2", "etc/e": b"2", "etc/new": b"mine"}
+    assert image.tree.entries["tmp"].mode == 0o700
+    assert "etc/gone" not in image.tree
+
+
+def test_what_the_rootfs_lacks_stays_where_it_was_changed_by_hand():
+    image = Edited(tree(a=b"1", b=b"1"), tree(a=b"mine", new=b"mine"), {"a": "laid", "new": ""})
+    image.rest(Tree({"": directory()}))
+    assert image.files() == {"a": b"mine", "new": b"mine"}
+
+
+def test_what_was_removed_comes_with_a_later_layer_and_a_directory_with_what_else_is_in_it():
+    image = Edited(tree(a=b"1", d__x=b"1"), tree(b=b"1"), {}, ["a", "d", "d/x"])
+    apply(image.tree, diff(image.tree, entries(a=b"later"), (), same))
+    image.rest(tree(a=b"rootfs", b=b"1", d__x=b"1", d__more=b"more"))
+    assert image.files() == {"a": b"rootfs", "b": b"1", "d/more": b"more"}
+
+
+def test_what_was_removed_is_known_behind_a_link_of_the_rootfs():
+    image = Edited(tree(lib__x=b"1", lib__y=b"1"), tree(), {}, ["lib/x"])
+    image.rest(tree(lib="usr/lib", usr__lib__x=b"1", usr__lib__y=b"1"))
+    assert image.files() == {"lib": "usr/lib", "usr/lib/y": b"1"}
+
+
+def test_a_directory_made_to_put_something_into_has_the_facts_of_the_rootfs():
+    image = Edited(tree(), tree(var__app__mine=b"1"), {"var/app": "", "var/app/mine": ""})
+    image.rest(tree(var__app=directory(0o700)))
+    assert image.tree.entries["var/app"].mode == 0o700
+    assert image.files() == {"var/app/mine": b"1"}
+
+
+def test_a_link_put_in_place_of_a_directory_leads_what_the_rootfs_has_in_that():
+    image = Edited(tree(a__x=b"1"), tree(a="b", b__x=b"1"), {"a": "laid", "b": "", "b/x": ""}, ["a/x"])
+    image.rest(tree(a__x=b"2", a__more=b"2"))
+    assert image.files() == {"a": "b", "b/x": b"1", "b/more": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("now", "laid", "rootfs"),
+    [
+        (tree(a=b"mine"), {"a": "laid"}, tree(a__x=b"2", a__y__z=b"2")),
+        (tree(a__mine=b"mine"), {"a": "laid", "a/mine": ""}, tree(a=b"2")),
+        (tree(a__mine=b"mine"), {"a": "", "a/mine": ""}, tree(a="b", b=directory())),
+    ],
+)
+def test_a_file_or_directory_made_by_hand_stays_one(now, laid, rootfs):
+    image = Edited(tree(), now, laid)
+    assert image.overruled(rootfs) == ["a"]
+    before = image.files()
+    image.rest(rootfs)
+    assert image.files() == before
+
+
+def test_a_change_in_a_directory_that_is_none_in_the_rootfs_is_refused():
+    image = Edited(tree(var__log__x=b"1"), tree(var__log__x=b"mine"), {"var/log/x": "laid"})
+    with pytest.raises(InputError) as caught:
+        image.rest(tree(var__log="volatile/log"))
+    assert caught.value.message == (
+        "/var/log: is a symlink in the rootfs, and a layer that was changed by hand has a directory there"
+    )
+    assert caught.value.hint == "change the rootfs or the layer, or leave OCI_ROOTFS_LAYER empty"
 
 
 # ---- the packages' database

@@ -119,7 +119,7 @@ class Recall:
         The files for which `is_text` is true, those of a database, are kept with it.
         """
         self._pending = None
-        wanted, asked, packages = found.installation
+        wanted, asked, packages, _ = found.installation
         inodes = {entry.inode for entry in lower.entries.values()} - {None}
         entries = {**wanted.entries, **found.withheld}
         texts = {
