@@ -260,9 +260,10 @@ def test_ci_runs_the_line_of_the_readme():
 
 @pytest.mark.parametrize(("node", "reason"), outside_ci().items())
 def test_what_ci_skips_exists_and_says_why(node, reason):
-    path, _, function = node.partition("::")
-    text = (ROOT / path).read_text(encoding="utf-8")
-    assert "*" in function or f"def {function}(" in text
+    pattern, _, function = node.partition("::")
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob(pattern)]
+    assert texts
+    assert "*" in function or any(f"def {function}(" in text for text in texts)
     assert reason
 
 
