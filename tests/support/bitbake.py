@@ -8,6 +8,8 @@ folders from one run of the tests to the next.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import filecmp
 import itertools
 import json
@@ -124,6 +126,7 @@ class Build:
         self._write("bblayers.conf", _BBLAYERS_CONF.format(layers=layers.format(**places)))
         self._write("local.conf", _LOCAL_CONF.format(kind=self.kind, pseudo=self.pseudo, tmp=self.tmp) + conf)
         done = self.command("bitbake", *words, status=None)
+        self._wait()
         if status is not None and done.returncode != status:
             raise Failed(f"bitbake {' '.join(words)}: status {done.returncode}\n{done.stdout}")
         return str(done.stdout)
@@ -147,6 +150,11 @@ class Build:
             prefix = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "env"]
         options = {"cwd": self.folder, "env": env, "timeout": 900, "stderr": tools.subprocess.STDOUT}
         return tools.run(*prefix, *words, status=status, **options)
+
+    def _wait(self) -> None:
+        """Wait for the end of bitbake's server, which outlives the command a little."""
+        with contextlib.suppress(FileNotFoundError), open(self.folder / "bitbake.lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def give(self) -> None:
         """Make the user own what the tests write; all else is that user's already."""
