@@ -97,7 +97,10 @@ def _state(found: Tree, stack: Stack, packages: Packages) -> _State:
     names = _names(found)
     if packages.database == KEEP and _is_of_image(names, stack, packages):
         return _State(taken=True, added=False, spared=False)
-    # A rootfs whose database was removed can still have something of the managers, such as notes on alternatives.
+    # A rootfs whose database was removed can still have something of the managers, such as notes on alternatives; where
+    # nobody knows of packages it is like any other file.
+    if not names and not package_names(stack.tree):
+        return _State(taken=True, added=False, spared=False)
     return _State(taken=False, added=not names, spared=packages.database in (KEEP, PER_PACKAGE))
 
 

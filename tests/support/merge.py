@@ -294,6 +294,15 @@ def read_image(layout: Path) -> Image:
     return Image(layers, root.listing())
 
 
+def read_tar(path: Path) -> compare.Listing:
+    """What is in a tar of a whole root file system."""
+    root = Root()
+    root.nodes[b"."] = Node("directory", 0o755)
+    with tarfile.open(path, encoding="utf-8", errors="surrogateescape") as archive:
+        _merge(root, archive)
+    return root.listing()
+
+
 def _merge(root: Root, archive: tarfile.TarFile) -> dict[bytes, tarfile.TarInfo]:
     """Put a layer on top; its members by path."""
     members: dict[bytes, tarfile.TarInfo] = {}

@@ -38,7 +38,8 @@ GROUPS = {
     "packages.database packages.dpkg packages.opkg packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.made packages.rpm.database "
     "packages.alternatives packages.installation packages.edits packages.laidout packages.place packages.owners "
-    "packages.foreign packages.known rest packages.installer packages.rpm.facts packages.rpm.features packages.rpm.disposition "
+    "packages.foreign packages.known rest packages.installer packages.rpm.facts packages.rpm.features "
+    "packages.rpm.disposition "
     "packages.rpm.place packages.rpm.installer packages.recall packages.native "
     "packages.native.volatile packages.native.manager packages.native.scripts packages.native.root "
     "packages.native.links packages.native.naming packages.native.catalog packages.native.maintainers "
@@ -260,9 +261,10 @@ def test_ci_runs_the_line_of_the_readme():
 
 @pytest.mark.parametrize(("node", "reason"), outside_ci().items())
 def test_what_ci_skips_exists_and_says_why(node, reason):
-    path, _, function = node.partition("::")
-    text = (ROOT / path).read_text(encoding="utf-8")
-    assert "*" in function or f"def {function}(" in text
+    pattern, _, function = node.partition("::")
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob(pattern)]
+    assert texts
+    assert "*" in function or any(f"def {function}(" in text for text in texts)
     assert reason
 
 

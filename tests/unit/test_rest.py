@@ -389,6 +389,13 @@ def test_what_is_left_of_managers_is_taken_where_nothing_is():
     assert image.tree.entries["var/lib/opkg"].mode == 0o755
 
 
+def test_what_is_left_of_managers_is_as_in_the_rootfs_where_nobody_knows_of_packages():
+    """The base was made of a rootfs without a database too, in which fewer packages told of alternatives."""
+    image = Below(base=tree(usr__lib__opkg__alternatives__ls=b"1"))
+    image.rest(tree(usr__lib__opkg__alternatives__ls=b"1 2"), "a")
+    assert image.files() == {"usr/lib/opkg/alternatives/ls": b"1 2"}
+
+
 def test_the_database_of_the_rootfs_is_taken_where_it_tells_of_the_images_packages_alone():
     image = Below(packages=tree(var__lib__opkg__status=status("a", "b"), var__lib__opkg__lists=directory()))
     image.rest(Tree(with_database("a", "b")), "a", "b", database="keep")

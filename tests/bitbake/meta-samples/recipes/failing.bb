@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+SUMMARY = "A package is gone from the feed where SAMPLES_BREAK is set"
+OCI_LAYERS = "system:packages:base-files,base-passwd app:packages:app,"
+inherit sample-image
+
+SAMPLES_BREAK ?= ""
+do_rootfs[postfuncs] += "${@'break_feed' if d.getVar('SAMPLES_BREAK') else ''}"
+
+break_feed () {
+	find ${WORKDIR}/oe-rootfs-repo -name 'app[-_]1.0*' -delete
+}
