@@ -94,7 +94,8 @@ IMAGE_CMD:oci () {
 			touch ${WORKDIR}/oci/failed
 	} | tee ${WORKDIR}/oci/said
 	# Of files of this machine there was a warning when the recipe was read.
-	sed -n 's/^oe-oci: warning: //p' ${WORKDIR}/oci/said | grep -v '^files of this host ' >${WORKDIR}/oci/warnings || true
+	sed -n -e 's/^oe-oci: warning: //p' -e 's/^note: \(kept as edited in the layers, .*\)/\1/p' ${WORKDIR}/oci/said |
+		grep -v '^files of this host ' >${WORKDIR}/oci/warnings || true
 	while read -r warning; do
 		bbwarn "$warning"
 	done <${WORKDIR}/oci/warnings
@@ -102,7 +103,4 @@ IMAGE_CMD:oci () {
 		bbfatal "$(sed -e '/^oe-oci: [a-z]*: /d' -e 's/^oe-oci: //' -e 's,${WORKDIR}/oci/image.conf:[0-9]*: ,,' \
 			${WORKDIR}/oci/said)"
 	fi
-	sed -n 's/^note: \(kept as edited in the layers, .*\)/\1/p' ${WORKDIR}/oci/said | while read -r said; do
-		bbwarn "$said"
-	done
 }

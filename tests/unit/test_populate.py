@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 
 import pytest
+from support.configs import config
 from support.trees import directory, entries, file, link, tree, with_parents
 
 from oe_oci.config import HostCopy, HostLayer, PathRule, PathsLayer
 from oe_oci.content import content_digest
 from oe_oci.delta import apply, diff
+from oe_oci.digests import Digests
 from oe_oci.errors import ConfigError, InputError
+from oe_oci.plan import Inputs, plan_layers
 from oe_oci.populate import (
     Stack,
     Wanted,
@@ -267,6 +270,13 @@ def test_a_rule_brings_back_no_name_that_is_gone():
 def test_a_rule_removes_from_below_and_from_the_layer_itself():
     final = ruled(tree(a__b__c=b"1"), entries(n__x=b"2"), rule("/a/b", remove=True), rule("/n", remove=True))
     assert sorted(final.entries) == ["", "a"]
+
+
+def test_a_rule_removes_what_the_last_layer_brings_of_the_host(host):
+    layer = host_layer((host / "tree", "/opt"))
+    rules = (rule("/opt/sub", remove=True),)
+    planned = list(plan_layers(config(layers=(layer,), path_rules=rules), Inputs(tree(), None, None, Digests())))
+    assert [set(one.delta.entries) for one in planned] == [{"", "opt", "opt/l"}]
 
 
 def test_a_rule_goes_through_links_but_changes_the_last_one_itself():
