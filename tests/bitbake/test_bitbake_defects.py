@@ -66,10 +66,11 @@ def test_defects_02_and_03_layers_of_packages_hold_them(images):
 
 
 def test_defect_04_a_layer_that_fails_is_an_error_and_in_no_cache(build):
+    build.run("-c", "clean", "failing")
     with pytest.raises(Failed, match=r"failing-1\.0-r0 do_image_oci: .*\bapp[-_]1\.0"):
-        build.run("-C", "rootfs", "failing", conf='SAMPLES_BREAK = "1"\n')
+        build.run("failing", conf='SAMPLES_BREAK = "1"\n')
     assert not build.layout("failing").exists()
-    build.run("-C", "rootfs", "failing")
+    build.run("failing")
     assert {b"usr/bin/app", b"usr/lib/libb.txt"} <= names(image(build, "failing").layers[1])
 
 
