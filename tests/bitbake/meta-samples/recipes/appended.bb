@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 SUMMARY = "A task's function with more before and after it, as people write it"
-IMAGE_INSTALL = "base-files base-passwd settings"
+IMAGE_INSTALL = "base-files base-passwd busybox settings"
 OCI_IMAGE_TAG = "2.0"
 inherit sample-image
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 SUMMARY = "A package is gone from the feed where SAMPLES_BREAK is set"
-OCI_LAYERS = "system:packages:base-files,base-passwd app:packages:app,"
+OCI_LAYERS = "system:packages:base-files,base-passwd,busybox app:packages:app,"
 inherit sample-image
 
 SAMPLES_BREAK ?= ""

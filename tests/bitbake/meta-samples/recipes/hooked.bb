@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 SUMMARY = "A recipe that edits its layers, as people write it"
 OCI_LAYER_MODE = "multi"
-OCI_LAYERS = "system:packages:base-files+base-passwd app:packages:app"
+OCI_LAYERS = "system:packages:base-files+base-passwd+busybox app:packages:app"
 OCI_IMAGE_TAG = "1.0"
 inherit sample-image
 

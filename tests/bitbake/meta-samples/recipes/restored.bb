@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MIT
 SUMMARY = "A small image"
-IMAGE_INSTALL = "base-files settings"
+IMAGE_INSTALL = "base-files busybox settings"
 inherit sample-image

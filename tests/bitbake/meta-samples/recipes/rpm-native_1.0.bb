@@ -11,6 +11,7 @@ do_install:append () {
 import os, sys
 stages = ("prep", "build", "install", "clean")
 macros = [f"__spec_{stage}_template %{{nil}}" for stage in stages] + ["__os_install_post %{nil}", "__spec_install_pre %{nil}"]
+macros.append("clamp_mtime_to_source_date_epoch 1")  # which newer ones have another name for
 defines = [word for macro in macros for word in ("--define", macro)]
 words = [word for word in sys.argv[1:] if word != "--short-circuit"]
 os.execv("$(host_tool rpmbuild)", ["rpmbuild", *defines, "--noprep", "--nocheck", *words])
