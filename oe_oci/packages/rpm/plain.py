@@ -19,7 +19,8 @@ from .repomd import ANEW
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DIGEST = re.compile("[0-9a-f]{32,128}")
+_DIGEST = re.compile("[0-9a-f]*")
+_DIGITS = {"md5": 32, "sha": 40, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 _NUMBER = re.compile("[0-9]{1,20}")
 _TEXTS = ("name", "arch", "checksum", "file")
 _RELATIONS = ("provides", "requires", "recommends")
@@ -95,6 +96,7 @@ class _Reader:
         self._names: dict[str, dict[str, None]] = {}
         self._relation = ""
         self._text: list[str] | None = None
+        self._digits = 0  # of a checksum
 
     def read(self, file: BinaryIO, where: str) -> None:
         parser = expat.ParserCreate(namespace_separator=" ")
@@ -113,6 +115,7 @@ class _Reader:
             self._facts, self._files, self._names = {}, [], {each: {} for each in _RELATIONS}
         elif name in _TEXTS:
             self._text = []
+            self._digits = _DIGITS.get(attributes.get("type", "").lower(), 0)
         elif name == "version":
             epoch = attributes.get("epoch", "0")
             rest = (attributes.get(each, "") for each in ("ver", "rel"))
@@ -141,7 +144,7 @@ class _Reader:
         elif name == "file":
             self._files.append(text)
         elif name == "checksum":
-            self._facts["checksum"] = text if _DIGEST.fullmatch(text) else ""
+            self._facts["checksum"] = text if len(text) == self._digits and _DIGEST.fullmatch(text) else ""
         elif name in _TEXTS:
             self._facts[name] = text
         elif name in _RELATIONS:
