@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The class oci-multiarch in a real BitBake with three multiconfigs.
 
-OE_OCI_BITBAKE and OE_OCI_OE_CORE are checkouts, OE_OCI_HARNESS the folder of the harness that runs them without a
+OE_OCI_BITBAKE and OE_OCI_OECORE are checkouts, OE_OCI_HARNESS the folder of the harness that runs them without a
 compiler, OE_OCI_BUILD a build folder outside root's own, which is kept for the next run.
 """
 
@@ -30,7 +30,7 @@ class Build:
 
     def __init__(self) -> None:
         tools.need_root()
-        names = ("OE_OCI_BITBAKE", "OE_OCI_OE_CORE", "OE_OCI_HARNESS", "OE_OCI_BUILD")
+        names = ("OE_OCI_BITBAKE", "OE_OCI_OECORE", "OE_OCI_HARNESS", "OE_OCI_BUILD")
         unset = [name for name in names if not os.environ.get(name)]
         if unset:
             pytest.skip(f"no BitBake: {', '.join(unset)} not set")
