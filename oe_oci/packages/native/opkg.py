@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
+from ...confined import placing
 from ...content import Literal, whole
 from ...errors import ToolError
 from ...run import run, run_logged
@@ -199,11 +200,11 @@ class Opkg:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        with _making(path), open(path, "wb") as file:
+        with placing(path), open(path, "wb") as file:
             file.write(data)
 
     def _write_settings(self, request: Request) -> None:
-        with _making(self._path("feed")):
+        with placing(self._path("feed")):
             os.makedirs(self._path("feed"), exist_ok=True)
         settings = _SETTINGS.format(
             scratch=self._place.scratch,
@@ -231,7 +232,7 @@ class Opkg:
         for number, package in enumerate(self._offered.values()):
             self._catalog.feeds.check_present(package)
             link = self._path("feed", f"{number}.ipk")
-            with _making(link):
+            with placing(link):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(link)
                 os.symlink(os.path.realpath(package.path), link)
@@ -241,14 +242,6 @@ class Opkg:
             fields.update(Filename=f"{number}.ipk", Size=str(size))
             paragraphs.append(paragraph(fields.items()))
         self._write("feed/Packages", b"".join(paragraphs))
-
-
-@contextlib.contextmanager
-def _making(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ToolError(f"cannot make {path}: {error.strerror}") from error
 
 
 def _program() -> str:

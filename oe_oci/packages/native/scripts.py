@@ -7,13 +7,13 @@ program of the folder INTERCEPT_DIR. Those asked for run after each installation
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...confined import placing
 from ...errors import ToolError
 from ...run import run_logged
 from .manager import last_lines, read_log
@@ -79,11 +79,11 @@ class Scripts:
             ToolError: it can not be made.
         """
         for path in map(self._path, ("tmp", "bin", "hooks")):
-            with _making(path):
+            with placing(path):
                 os.makedirs(path, exist_ok=True)
         if not _alternatives_of_opkg():
             path = self._path("bin", "update-alternatives")
-            with _making(path):
+            with placing(path):
                 with open(path, "w", encoding="ascii") as file:
                     file.write(_NO_ALTERNATIVES)
                 os.chmod(path, _MODE)
@@ -91,7 +91,7 @@ class Scripts:
             os.unlink(self._path("hooks", name))
         for name in _names(self._hooks) if self._hooks else ():
             path = self._path("hooks", name)
-            with _making(path):
+            with placing(path):
                 shutil.copyfile(os.path.join(self._hooks, name), path)
                 os.chmod(path, _MODE if name == _ASKING else 0o644)
 
@@ -177,14 +177,6 @@ def _digests(folder: str) -> Iterator[list[str]]:
     for name in _names(folder):
         with open(os.path.join(folder, name), "rb") as file:
             yield [name, hashlib.sha256(file.read()).hexdigest()]
-
-
-@contextlib.contextmanager
-def _making(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ToolError(f"cannot make {path}: {error.strerror}") from error
 
 
 def _alternatives_of_opkg() -> bool:
