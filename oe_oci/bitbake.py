@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The class's side of BitBake: what its functions do with the datastore, and what it reads of the build.
 
-The only module that knows `d`, `bb` and `oe`; what it calls of the rest is imported where it is used, as BitBake loads
-this one whenever it reads the layer. Must not know how an image is made: a task writes its variables down as an
-`image.conf`, of which the command line builds.
+The only module that knows `bb` and `oe`, and with `bitbake_multiarch` the only one that knows `d`. What it calls of the
+rest is imported where it is used, as BitBake loads this one whenever it reads the layer. Must not know how an image is
+made: a task writes its variables down as an `image.conf`, of which the command line builds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from .bbconf import read_conf
 from .bbconf.written import assignments
 from .config import HostLayer, PackagesLayer, RestLayer, rootfs_variable
 from .configure import configure
+from .configure.baseref import is_path
+from .configure.feeds import FOLDERS
 from .configure.grammar import TYPES, write_layers
 from .configure.settings import hint_for
 from .configure.variables import LAID_OUT, TABLE, VARIABLES
@@ -46,10 +48,9 @@ _NATIVES = {
     "rpm": ("rpm-native", "dnf-native", "createrepo-c-native"),
     "deb": ("dpkg-native", "apt-native"),
 }
-_FEEDS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 # Places, which decide nothing of the image, and a name that stands for many.
 _PLACES = {"IMGDEPLOYDIR", "DEPLOY_DIR_IMAGE", "IMAGE_ROOTFS", "TOPDIR", "OCI_WORK_DIR", "OCI_ROOTFS_PACKAGES"}
-_PLACES |= {"OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR", LAID_OUT, *_FEEDS.values()}
+_PLACES |= {"OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR", LAID_OUT, *FOLDERS.values()}
 # What runs before every task of an image.
 _NO_HOOKS = frozenset(("set_image_size", "setup_debugfs", "oci_begin", "oci_write_conf"))
 # Names of other classes, and of the one that this one replaces, that may be set without a word.
@@ -73,8 +74,10 @@ class Datastore:
         return None if found is None else str(found)
 
     def _given(self, name: str) -> Any:
-        if name in _FEEDS.values():
-            return os.path.join(self._d.getVar("WORKDIR"), "oe-rootfs-repo") if name == _FEEDS.get(self._kind) else None
+        if name in FOLDERS.values():
+            return (
+                os.path.join(self._d.getVar("WORKDIR"), "oe-rootfs-repo") if name == FOLDERS.get(self._kind) else None
+            )
         if name == "PACKAGE_ARCHS":
             return self._archs()
         value = self._d.getVar(name)
@@ -186,13 +189,9 @@ def _add_dependencies(d: Any, config: Config) -> None:
     names = dict.fromkeys(name.partition(":")[0] for layer in layers for name in layer.packages)
     if names:
         d.appendVar("IMAGE_INSTALL", f" {' '.join(names)}")
-    if config.base is not None and not _is_path(config.base.written):
+    if config.base is not None and not is_path(config.base.written):
         depends.append(f"{config.base.written}:do_image_complete")
     d.appendVarFlag(TASK, "depends", "".join(f" {depend}" for depend in depends))
-
-
-def _is_path(written: str) -> bool:
-    return written.startswith(("/", "./", "../"))
 
 
 def _add_signature(d: Any, config: Config) -> None:
@@ -200,7 +199,7 @@ def _add_signature(d: Any, config: Config) -> None:
     names = (variable.name for variable in TABLE if variable.name not in _PLACES)
     d.appendVarFlag(TASK, "vardeps", "".join(f" {name}" for name in names))
     files = [*sources(), *(copy.source for one in config.layers if isinstance(one, HostLayer) for copy in one.copies)]
-    if config.base is not None and _is_path(config.base.written):
+    if config.base is not None and is_path(config.base.written):
         path = config.base.path
         files.append(os.path.join(path, "index.json") if os.path.isdir(path) else path)
     d.appendVarFlag(TASK, "file-checksums", "".join(f" {path}:{os.path.exists(path)}" for path in files))

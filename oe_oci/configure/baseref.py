@@ -30,9 +30,14 @@ def read_base(settings: Settings, platform: Platform, deploy_dir: str) -> BaseRe
     written = settings.text(name)
     if not written:
         return None
-    if written.startswith(("/", "./", "../")):
+    if is_path(written):
         return BaseRef(absolute(settings.folder_of(name), written), tag, written)
     return settings.attempt(name, lambda: _of_recipe(written, tag, platform, deploy_dir), None)
+
+
+def is_path(written: str) -> bool:
+    """Whether a base image is named by its path, and not by the recipe that makes it."""
+    return written.startswith(("/", "./", "../"))
 
 
 def _of_recipe(text: str, tag: str, platform: Platform, deploy_dir: str) -> BaseRef:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ..oci.spec import Platform
     from .settings import Settings
 
-_FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
+# The variables of feeds, by the format of their packages.
+FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
 _MANAGERS = ("auto", "native", "builtin")
 _COLORS = ("2", "1", "4")  # of ELF files, as rpm counts them
@@ -33,7 +34,7 @@ def read_packages(
     build `installs` packages itself there may be no feed.
     """
     takers = [layer.name for layer in layers if isinstance(layer, PackagesLayer)]
-    kind = settings.parsed("IMAGE_PKGTYPE", lambda text: one_of(text, tuple(sorted(_FOLDERS))), None)
+    kind = settings.parsed("IMAGE_PKGTYPE", lambda text: one_of(text, tuple(sorted(FOLDERS))), None)
     if takers and installs and not feeds:
         folders = _read_folders(settings, kind)
         _check_folders(settings, folders, kind, takers)
@@ -91,7 +92,7 @@ def _native(settings: Settings, platform: Platform, kind: str | None) -> str:
 def _read_folders(settings: Settings, kind: str | None) -> dict[str, str]:
     """The feed folders that the variables name, by their format."""
     folders = {}
-    for word, name in _FOLDERS.items():
+    for word, name in FOLDERS.items():
         text = settings.text(name)
         if kind in (None, word) and (text or settings.is_unreadable(name)):
             folders[word] = settings.path_of(name)
@@ -105,13 +106,13 @@ def _read_folders(settings: Settings, kind: str | None) -> dict[str, str]:
 
 def _check_folders(settings: Settings, folders: dict[str, str], kind: str | None, takers: list[str]) -> None:
     if len(folders) > 1 and not settings.text("IMAGE_PKGTYPE"):
-        *most, last = (_FOLDERS[word] for word in folders)
+        *most, last = (FOLDERS[word] for word in folders)
         message = f"is not set, and {', '.join(most)} and {last} {'all' if len(most) > 1 else 'both'} are"
         settings.fault("IMAGE_PKGTYPE", message, use(tuple(folders)))
     if not folders:
         which = f"layer{'s' if len(takers) > 1 else ''} {', '.join(map(quoted, takers))}"
-        *most, last = _FOLDERS.values()
-        hint = f"give --feed DIR, or set {_FOLDERS[kind] if kind else ', '.join(most) + ' or ' + last}"
+        *most, last = FOLDERS.values()
+        hint = f"give --feed DIR, or set {FOLDERS[kind] if kind else ', '.join(most) + ' or ' + last}"
         settings.fault("OCI_LAYERS", f"{which}: packages come from a feed, and there is none", hint)
 
 
