@@ -238,7 +238,7 @@ def begin(d: Any) -> None:
     shutil.rmtree(_folder(d), ignore_errors=True)
     _remove_earlier(d)
     _gather_intercepts(d)
-    layers = _package_layers(configuration(d))
+    layers = _package_layers(_attempt(lambda: configuration(d)))
     d.setVar("OCI_LAYER_COUNT", str(len(layers)))
     for number, layer in enumerate(layers, 1):
         d.setVar(f"OCI_LAYER_{number}_NAME", layer.name)
@@ -324,10 +324,12 @@ def write_conf(d: Any) -> None:
     """The class's last prefunc: writes down what the recipe says, all variables with plain values."""
     folder = _folder(d)
     os.makedirs(folder, exist_ok=True)
-    _write(os.path.join(folder, CONF), image_conf(d))
-    for layer in configuration(d).layers:
+    # A function of the recipe may have set a variable since the recipe was read.
+    config = _attempt(lambda: configuration(d))
+    _write(os.path.join(folder, CONF), image_conf(d, config))
+    for layer in config.layers:
         if isinstance(layer, RestLayer) and layer.owned == os.path.join(folder, "packages.json"):
-            _write(layer.owned, json.dumps({"packages": owned_paths(d)}))
+            _write(layer.owned, json.dumps({"packages": _attempt(lambda: owned_paths(d))}))
 
 
 def _write(path: str, text: str) -> None:
@@ -336,12 +338,21 @@ def _write(path: str, text: str) -> None:
 
 
 def owned_paths(d: Any) -> dict[str, list[str]]:
-    """What each package that is in the rootfs brought there, by the names that the database has."""
+    """What each package that is in the rootfs brought there, by the names that the database has.
+
+    Raises:
+        ConfigError: nothing tells which packages are in the rootfs.
+    """
     from oe.packagedata import read_pkgdatafile
 
     owned = {}
-    with open(_manifest(d), encoding="utf-8") as lines:
-        names = [line.split()[0] for line in lines if line.strip()]
+    try:
+        with open(_manifest(d), encoding="utf-8") as lines:
+            names = [line.split()[0] for line in lines if line.strip()]
+    except OSError as error:
+        message = f"{_manifest(d)}, the list of packages in the rootfs, can not be read: {error.strerror}"
+        hint = 'have do_rootfs write it (write_image_manifest), or set OCI_ROOTFS_LAYER = ""'
+        raise ConfigError([Fault("IMAGE_MANIFEST", message, hint)]) from error
     for name in names:
         data = read_pkgdatafile(os.path.join(d.getVar("PKGDATA_DIR"), "runtime-reverse", name))
         files = next((value for key, value in data.items() if key.startswith("FILES_INFO")), "{}")
@@ -351,10 +362,10 @@ def owned_paths(d: Any) -> dict[str, list[str]]:
 
 def _manifest(d: Any) -> str:
     """The list of the packages in the rootfs; that of an earlier build where only the image is made anew."""
-    path = str(d.getVar("IMAGE_MANIFEST"))
+    path = str(d.getVar("IMAGE_MANIFEST") or "")
     if os.path.exists(path):
         return path
-    return os.path.join(os.path.dirname(path), f"{d.getVar('IMAGE_LINK_NAME')}.manifest")
+    return os.path.join(d.getVar("IMGDEPLOYDIR"), f"{d.getVar('IMAGE_LINK_NAME')}.manifest")
 
 
 def _folder(d: Any) -> str:
@@ -362,10 +373,9 @@ def _folder(d: Any) -> str:
     return os.path.join(d.getVar("WORKDIR"), "oci")
 
 
-def image_conf(d: Any) -> str:
-    """The text of an image.conf that says what the recipe says."""
+def image_conf(d: Any, config: Config) -> str:
+    """The text of an image.conf that says what the recipe says, whose configuration is known."""
     source = Datastore(d)
-    config = configuration(d)
     values = {}
     for variable in TABLE:
         value = source.get(variable.name)

@@ -12,7 +12,7 @@ from support.datastore import Class, DataStore, Fatal, SkipRecipe, stand_in
 
 import oe_oci.bitbake
 from oe_oci.bbconf import read_conf
-from oe_oci.bitbake import image_conf, owned_paths, sources
+from oe_oci.bitbake import configuration, image_conf, owned_paths, sources
 from oe_oci.configure import configure
 from oe_oci.configure.variables import TABLE
 
@@ -267,7 +267,7 @@ def test_what_scripts_may_ask_for_is_in_one_folder(tmp_path, monkeypatch):
 
 def written(d, tmp_path):
     path = tmp_path / "image.conf"
-    path.write_text(image_conf(d), encoding="utf-8")
+    path.write_text(image_conf(d, configuration(d)), encoding="utf-8")
     return read_conf(str(path), defaults={})
 
 
@@ -333,7 +333,26 @@ def test_paths_are_told_with_the_package_that_owns_them(tmp_path):
         {
             "IMAGE_MANIFEST": str(tmp_path / "app-20261129.manifest"),
             "IMAGE_LINK_NAME": "app",
+            "IMGDEPLOYDIR": str(tmp_path),
             "PKGDATA_DIR": str(tmp_path / "pkgdata"),
         }
     )
     assert owned_paths(d) == {"libfoo1": ["/usr/lib/a", "/usr/lib/b"], "empty": []}
+
+
+@pytest.mark.parametrize("manifest", ["", "nowhere.manifest"])
+def test_without_a_list_of_packages_the_rest_of_the_rootfs_is_refused_with_the_ways_out(manifest, tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_MANIFEST=manifest, IMAGE_LINK_NAME="app")
+    with pytest.raises(Fatal) as refused:
+        Class("image-oci").run("oci_write_conf", d)
+    first, hint = str(refused.value).splitlines()
+    assert first.startswith(f"IMAGE_MANIFEST: {tmp_path}/work/deploy/app.manifest, the list of packages in the rootfs,")
+    assert hint.endswith('set OCI_ROOTFS_LAYER = ""')
+
+
+@pytest.mark.parametrize("function", ["oci_begin", "oci_write_conf"])
+def test_what_a_function_of_the_recipe_sets_wrongly_is_told_as_a_fault(function, tmp_path):
+    d = inherited(tmp_path)
+    d.setVar("OCI_IMAGE_PORTS", "http")
+    with pytest.raises(Fatal, match=r"^OCI_IMAGE_PORTS: 'http' is not a port\n"):
+        Class("image-oci").run(function, d)
