@@ -10,10 +10,11 @@ import os
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .architectures import architecture
+from .bitbake import Datastore
 from .errors import ConfigError, Fault, InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .config import Names
     from .merge import PlatformImage
@@ -108,7 +109,7 @@ def merge_images(d: Any, parse: Parse) -> str:
         InputError: an image is missing, damaged, or for another platform than was asked for.
         ToolError: a file can not be read or written.
     """
-    from .merge import common_name, merge  # noqa: PLC0415 - not while recipes are parsed
+    from .merge import common_name, merge
 
     wanted = _parts(d)
     names = _names(d)
@@ -124,7 +125,7 @@ def merge_images(d: Any, parse: Parse) -> str:
 
 
 def _images_of(d: Any, part: Part, names: Names, parse: Parse) -> list[PlatformImage]:
-    from .merge import find_platforms  # noqa: PLC0415
+    from .merge import find_platforms
 
     try:
         found = find_platforms(_find_layout(d, part, names, parse), names.tag)
@@ -194,32 +195,12 @@ def _places(d: Any, part: Part, parse: Parse) -> Iterable[tuple[str, str]]:
 
 def _names(d: Any) -> Names:
     """What the whole is called; the images of the multiconfigs are found by the same names."""
-    from .configure.names import read_names  # noqa: PLC0415
-    from .configure.settings import Settings  # noqa: PLC0415
-    from .oci.spec import Platform  # noqa: PLC0415
+    from .configure.names import read_names
+    from .configure.settings import Settings
+    from .oci.spec import Platform
 
-    values = {name: d.getVar(name) for name in ("IMAGE_BASENAME", "OCI_IMAGE_NAME", "OCI_IMAGE_TAG")}
-    settings = Settings(_Values(values), "")
+    settings = Settings(Datastore(d), "")
     names = read_names(settings, Platform("linux", ""))
     if settings.faults():
         raise ConfigError(settings.faults())
     return names
-
-
-class _Values:
-    """Variables as `Settings` reads them; BitBake's errors tell the recipe, so no place is known."""
-
-    def __init__(self, values: Mapping[str, str | None]) -> None:
-        self._values = values
-
-    def get(self, name: str) -> str | None:
-        return self._values.get(name)
-
-    def names(self) -> Iterable[str]:
-        return self._values
-
-    def location(self, _: str) -> None:
-        return None
-
-    def referenced(self) -> frozenset[str]:
-        return frozenset()
