@@ -80,6 +80,8 @@ class Datastore:
             )
         if name == "PACKAGE_ARCHS":
             return self._archs()
+        if name == "BAD_RECOMMENDATIONS" and self._kind == "deb":
+            return None  # do_rootfs warns that it can not leave them out
         value = self._d.getVar(name)
         if name == "OCI_PACKAGE_MANAGER" and value == "auto":
             return "native"

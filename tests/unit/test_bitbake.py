@@ -314,6 +314,12 @@ def test_architectures_are_named_as_the_format_has_them(kind, archs, tmp_path):
     assert written(d, tmp_path).get("PACKAGE_ARCHS") == archs
 
 
+@pytest.mark.parametrize(("kind", "names"), [("ipk", "unwanted"), ("rpm", "unwanted"), ("deb", None)])
+def test_recommendations_are_left_out_where_the_rootfs_leaves_them_out(kind, names, tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_PKGTYPE=kind, BAD_RECOMMENDATIONS="unwanted")
+    assert written(d, tmp_path).get("BAD_RECOMMENDATIONS") == names
+
+
 def test_the_rest_of_the_rootfs_is_a_layer_of_a_name_that_is_free(tmp_path):
     assert written(inherited(tmp_path, OCI_LAYERS=LAYERS), tmp_path).get("OCI_ROOTFS_LAYER") == "rootfs"
     taken = inherited(tmp_path, OCI_LAYERS=f"{LAYERS} rootfs:directories:/etc")
