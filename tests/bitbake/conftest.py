@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import tools
-from support.bitbake import SAMPLES, Build, Failed, parameters
+from support.bitbake import EXAMPLES, SAMPLES, Build, Failed, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +48,8 @@ class Images:
     """Images of the layer, all of them or those that are wanted, made in one go."""
 
     def __init__(self, build: Build, wanted: Iterable[str] = ()) -> None:
-        names = sorted(path.stem for path in (SAMPLES / "recipes").glob("*.bb") if "_" not in path.stem)
+        recipes = [*(SAMPLES / "recipes").glob("*.bb"), *EXAMPLES.glob("*.bb")]
+        names = sorted(path.stem for path in recipes if "_" not in path.stem)
         wanted = wanted or [name for name in names if name not in _NOT_AT_FIRST]
         self._build = build
         self._failed: dict[str, str] = {}

@@ -32,6 +32,7 @@ FORMATS = {
     "deb": ("dpkg", "dpkg-deb", "apt-get", "apt-ftparchive"),
 }
 SAMPLES = tools.ROOT / "tests" / "bitbake" / "meta-samples"
+EXAMPLES = tools.ROOT / "docs" / "examples"
 # bitbake refuses to run as root. The number is nobody's: what it owns is the build's by mistake.
 USER = 31019
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -108,6 +109,7 @@ class Build:
         for name in ("classes", "conf", "oe_oci"):
             _mirror(tools.ROOT / name, self.layers / "oe-oci" / name)
         _mirror(SAMPLES, self.layers / "samples")
+        _mirror(EXAMPLES, self.layers / "examples")
 
     def run(self, *words: str, conf: str = "", layers: str = "{core} {samples} {own}", status: int | None = 0) -> str:
         """What bitbake says; `conf` are more lines of local.conf, `layers` the order of the layers.
