@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import pytest
 
-from oe_oci.configure.variables import TABLE
+from oe_oci.configure.variables import LAID_OUT, TABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +76,8 @@ DECIDES_NOTHING = {
     "OCI_LAYER_CACHE",
     "OCI_LAYER_CACHE_DIR",
     "OCI_WORK_DIR",
+    "OCI_ROOTFS_PACKAGES",
+    LAID_OUT,
 }
 
 
@@ -112,7 +114,7 @@ def tidied(request):
 def tidy(build):
     build.refresh()
     (build.folder / "host-file").write_text("host\n")
-    build.command("rm", "-rf", ".git", "tmp-other")
+    build.command("rm", "-rf", ".git", "tmp-other", "tmp-other-glibc")
 
 
 @pytest.mark.parametrize("change", RUN_AGAIN)

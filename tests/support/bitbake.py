@@ -68,6 +68,12 @@ class Checkouts(NamedTuple):
         assert found, self.core
         return found[1]
 
+    @property
+    def behind_tmpdir(self) -> str:
+        """What older series put behind TMPDIR: the name of the C library."""
+        defaults = self.core / "meta" / "conf" / "distro" / "defaultsetup.conf"
+        return "-glibc" if "TCLIBCAPPEND" in defaults.read_text(encoding="utf-8") else ""
+
 
 def checkouts() -> list[Checkouts]:
     """The pairs that the environment names."""
@@ -89,7 +95,8 @@ class Build:
         self.pseudo = Path(os.environ.get("OE_OCI_PSEUDO") or "/usr")
         self._pair = pair
         self.layers = folder / "layers"
-        self.tmp = folder / tmp
+        self._tmpdir = folder / tmp
+        self.tmp = folder / f"{tmp}{pair.behind_tmpdir}"
         tools.need("setpriv", *FORMATS[kind])
         self.refresh()
 
@@ -126,7 +133,7 @@ class Build:
             "layers": self.layers,
         }
         self._write("bblayers.conf", _BBLAYERS_CONF.format(layers=layers.format(**places)))
-        self._write("local.conf", _LOCAL_CONF.format(kind=self.kind, pseudo=self.pseudo, tmp=self.tmp) + conf)
+        self._write("local.conf", _LOCAL_CONF.format(kind=self.kind, pseudo=self.pseudo, tmp=self._tmpdir) + conf)
         done = self.command("bitbake", *words, status=None)
         self._wait()
         if status is not None and done.returncode != status:
