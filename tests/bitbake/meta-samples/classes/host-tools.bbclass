@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Programs of this machine, for the recipes that depend on them: without the dependency they are not found, as in any
 # other build.
-inherit native nothing-fetched
+inherit nothing-fetched native
 
 TOOLS ?= ""
 TOOLS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -18,6 +18,8 @@ wrapper () {
 	chmod 0755 ${D}${bindir}/$1
 }
 
+# Of older series the shell's parser does not see what is called within quotes.
+do_install[vardeps] += "host_tool"
 do_install () {
 	for tool in ${TOOLS}; do
 		printf '#!/bin/sh\nexec %s "$@"\n' "$(host_tool $tool)" | wrapper $tool
