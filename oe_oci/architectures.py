@@ -43,6 +43,11 @@ def architecture(word: str) -> str:
     return next((found for pattern, found in _WORDS if re.fullmatch(pattern, word)), "")
 
 
+def arm_variant(words: str) -> str:
+    """The variant of an arm by words of which some have its version in them: the highest; empty where none has."""
+    return next((found for found in ("v7", "v6", "v5") if f"arm{found}" in words), "")
+
+
 def debian(word: str, variant: str = "") -> str:
     """Debian's word for an architecture of Go's and its variant; an arm without one is taken for v7, as engines do."""
     return _DEBIAN.get(f"{word}/{variant}") or _DEBIAN.get(word, word)

@@ -229,6 +229,17 @@ def architecture(d: Any) -> str:
     return find(d.getVar("TARGET_ARCH") or "")
 
 
+def variant(d: Any) -> str:
+    """The variant of an arm; of other architectures there is none."""
+    from .architectures import architecture as find
+    from .architectures import arm_variant
+
+    if find(d.getVar("OCI_IMAGE_ARCH") or "") != "arm":
+        return ""
+    # Tunes for one processor have its name as a feature; the packages that it may have are named by its version too.
+    return arm_variant(d.expand("${TUNE_FEATURES} ${PACKAGE_EXTRA_ARCHS}"))
+
+
 # ---- when the task runs
 
 

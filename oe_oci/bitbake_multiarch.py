@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .architectures import architecture
-from .bitbake import Datastore
+from .bitbake import Datastore, sources
 from .errors import ConfigError, Fault, InputError, nearest
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 TASK = "do_create_multiarch_index"
 _FLAGS = ("OCI_MULTIARCH_MC", "OCI_MULTIARCH_MACHINE", "OCI_ARCH_TO_PLATFORM")
 _READ = ("OCI_MULTIARCH_RECIPE", "OCI_MULTIARCH_PLATFORMS", "IMAGE_BASENAME", "OCI_IMAGE_NAME", "OCI_IMAGE_TAG")
-_FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Part(NamedTuple):
@@ -67,9 +66,7 @@ def _wire(d: Any, wanted: Sequence[Part]) -> None:
         d.appendVarFlag(TASK, "mcdepends", f" mc:{here}:{part.multiconfig}:{part.recipe}:do_image_complete")
     for name in [*_READ, *(f"{name}[{part.arch}]" for part in wanted for name in _FLAGS)]:
         d.appendVarFlag(TASK, "vardeps", f" {name}")
-    # BitBake knows the functions that a task names, not those that these call.
-    for folder in ("", "oci", "configure"):
-        d.appendVarFlag(TASK, "file-checksums", f" {os.path.join(_FOLDER, folder, '*.py')}:True")
+    d.appendVarFlag(TASK, "file-checksums", "".join(f" {path}:True" for path in sources()))
 
 
 def _parts(d: Any) -> list[Part]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..architectures import ARCHITECTURES, architecture
+from ..architectures import ARCHITECTURES, architecture, arm_variant
 from ..errors import nearest
 from ..oci.spec import Platform
 from .settings import quoted, wrong
@@ -41,10 +41,7 @@ def read_platform(settings: Settings) -> Platform:
     machine = _read_architecture(settings)
     if settings.is_set("OCI_IMAGE_SUBARCH"):
         return Platform(system, machine, settings.parsed("OCI_IMAGE_SUBARCH", _variant, ""))
-    features = settings.text("TUNE_FEATURES") if machine == "arm" else ""
-    return Platform(
-        system, machine, next((variant for variant in ("v7", "v6", "v5") if f"arm{variant}" in features), "")
-    )
+    return Platform(system, machine, arm_variant(settings.text("TUNE_FEATURES")) if machine == "arm" else "")
 
 
 def _read_architecture(settings: Settings) -> str:

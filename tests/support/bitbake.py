@@ -24,7 +24,7 @@ import pytest
 from . import tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FORMATS = {
     "ipk": ("opkg", "opkg-build", "opkg-make-index"),
@@ -219,11 +219,11 @@ def _mirror(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def parameters() -> Iterator[Any]:
+def parameters(kinds: Iterable[str] = tuple(FORMATS)) -> Iterator[Any]:
     """For pytest: each pair of checkouts with each format; one that skips where there are none."""
     pairs = checkouts()
     if not pairs:
         reason = "OE_OCI_BITBAKE and OE_OCI_OECORE name no checkouts"
         yield pytest.param(None, id="none", marks=pytest.mark.skip(reason=reason))
-    for pair, kind in itertools.product(pairs, FORMATS):
+    for pair, kind in itertools.product(pairs, kinds):
         yield pytest.param((pair, kind), id=f"{pair.series}-{kind}")

@@ -243,6 +243,39 @@ def test_a_package_of_the_first_boot_is_left_out_unless_the_recipe_names_another
     assert inherited(tmp_path, ROOTFS_BOOTSTRAP_INSTALL="own").getVar("ROOTFS_BOOTSTRAP_INSTALL") == "own"
 
 
+CORTEX_A7 = {
+    "TUNE_FEATURES": "arm vfp cortexa7 neon thumb callconvention-hard",
+    "PACKAGE_EXTRA_ARCHS": "armv5hf-vfp armv5thf-vfp armv6hf-vfp armv7ahf-vfp armv7vet2hf-neon cortexa7t2hf-neon",
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "variant"),
+    [
+        ({"TUNE_FEATURES": "arm armv7a vfp thumb"}, "v7"),
+        (CORTEX_A7, "v7"),
+        ({"TUNE_FEATURES": "arm thumb arm1176jzs", "PACKAGE_EXTRA_ARCHS": "armv5 armv6 armv6-vfp arm1176jzs"}, "v6"),
+        ({"TUNE_FEATURES": "arm thumb dsp arm926ejs", "PACKAGE_EXTRA_ARCHS": "armv4 armv5te arm926ejste"}, "v5"),
+        ({"TUNE_FEATURES": "arm thumb arm920t", "PACKAGE_EXTRA_ARCHS": "armv4 armv4t arm920t"}, ""),
+        ({"TUNE_FEATURES": "armv7r cortexr5", "PACKAGE_EXTRA_ARCHS": "${PACKAGE_EXTRA_ARCHS:tune-none}"}, "v7"),
+        ({**CORTEX_A7, "OCI_IMAGE_SUBARCH": "v6"}, "v6"),
+        ({**CORTEX_A7, "OCI_IMAGE_SUBARCH": ""}, ""),
+        ({**CORTEX_A7, "OCI_IMAGE_ARCH": "amd64"}, ""),
+        ({**CORTEX_A7, "TARGET_ARCH": "aarch64"}, ""),
+    ],
+)
+def test_the_variant_of_an_arm_is_that_of_its_processor(values, variant, tmp_path):
+    d = inherited(tmp_path, **{"TARGET_ARCH": "arm", **values})
+    assert configuration(d).platform.variant == variant
+    assert configure(written(d, tmp_path), folder=str(tmp_path)).platform.variant == variant
+
+
+def test_the_variant_is_in_the_signature(tmp_path):
+    d = inherited(tmp_path, TARGET_ARCH="arm", **CORTEX_A7)
+    assert "OCI_IMAGE_SUBARCH" in flags(d, "vardeps")
+    assert d.getVarFlag("OCI_IMAGE_SUBARCH", "vardepvalue").strip() == "v7"
+
+
 # ---- when the task runs
 
 

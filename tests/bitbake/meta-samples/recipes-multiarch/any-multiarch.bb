@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-SUMMARY = "what MCNAME says, for two platforms"
+SUMMARY = "What MCNAME says, for two platforms"
 LICENSE = "MIT"
 inherit oci-multiarch
-BBCLASSEXTEND = "mcextend:app"
+BBCLASSEXTEND = "mcextend:shop"
 OCI_MULTIARCH_RECIPE = "${MCNAME}"
 OCI_MULTIARCH_PLATFORMS = "x86_64 aarch64"
