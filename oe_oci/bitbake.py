@@ -52,7 +52,7 @@ _NATIVES = {
 _PLACES = {"IMGDEPLOYDIR", "DEPLOY_DIR_IMAGE", "IMAGE_ROOTFS", "TOPDIR", "OCI_WORK_DIR", "OCI_ROOTFS_PACKAGES"}
 _PLACES |= {"OCI_LAYER_CACHE", "OCI_LAYER_CACHE_DIR", LAID_OUT, *FOLDERS.values()}
 # What runs before every task of an image.
-_NO_HOOKS = frozenset(("set_image_size", "setup_debugfs", "oci_begin", "oci_write_conf"))
+_NO_HOOKS = frozenset(("extend_recipe_sysroot", "set_image_size", "setup_debugfs", "oci_begin", "oci_write_conf"))
 # Names of other classes, and of the one that this one replaces, that may be set without a word.
 _OTHERS = re.compile(
     r"OCI_(MULTIARCH_.*|ARCH_TO_PLATFORM|IMAGE_BACKEND_INC|PM_DEPENDS|LAYER_COUNT|LAYER_[0-9]+_(ROOTFS|NAME))"

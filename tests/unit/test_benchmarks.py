@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import corpus, formats, peers
+from benchmarks import bitbake, corpus, formats, peers
 from benchmarks.main import parse
 from benchmarks.managers import Managers, native
 from benchmarks.measure import file_system, measure, read_image
@@ -28,6 +28,18 @@ def run(
     scenario: str, wall: float, number: int = 1, outcome: str = DONE, compression: str = "gzip", manager: str = ""
 ) -> Run:
     return Run("files", number, compression, scenario, outcome, wall, 2 * wall, 50.4, 1_500_000, manager)
+
+
+class TestClassInBitBake:
+    def test_classes_are_compared_within_each_round(self):
+        walls = {bitbake.OURS: (1, 2, 4), bitbake.OTHER: (10, 30, 20)}
+        runs = [
+            bitbake.Timed("big-multi", bitbake.COLD, maker, number, walls[maker][number - 1], 4, 2_500_000)
+            for number in (1, 2, 3)
+            for maker in walls
+        ]
+        row = bitbake.report(runs[:-1], "rpm", {}).splitlines()[-1]
+        assert row == "| big-multi | empty | 2.00 (1.00-4.00) | 20.0 (10.0-30.0) | 12.5 | 2.5 (4) | 2.5 (4) |"
 
 
 class TestTable:

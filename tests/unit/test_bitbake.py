@@ -286,6 +286,19 @@ def test_functions_of_the_recipe_are_told_the_layers_of_packages(tmp_path):
     assert [d.getVar(name) for name in names] == ["2", "base", "app"]
 
 
+@pytest.mark.parametrize(("functions", "folders"), [("", []), ("own", [1, 2])])
+def test_layers_are_laid_out_only_where_the_recipe_has_functions_of_its_own(functions, folders, tmp_path, monkeypatch):
+    laid = [types.SimpleNamespace(number=number, path=f"/laid/{number}") for number in (1, 2)]
+    monkeypatch.setattr("oe_oci.folders.lay_out", lambda _config, _options, _prefix: laid)
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, OCI_LAYER_MODE="multi", OCI_ROOTFS_LAYER="")
+    # The others are openembedded-core's, which has the first one wherever tools are built for the task.
+    every = f"extend_recipe_sysroot oci_begin {functions} set_image_size oci_write_conf"
+    d.setVarFlag("do_image_oci", "prefuncs", every)
+    Class("image-oci").run("oci_begin", d)
+    names = (f"OCI_LAYER_{number}_ROOTFS" for number in (1, 2))
+    assert [d.getVar(name) for name in names if d.getVar(name)] == [f"/laid/{number}" for number in folders]
+
+
 def test_what_scripts_may_ask_for_is_in_one_folder(tmp_path, monkeypatch):
     for layer in ("core", "own"):
         (tmp_path / layer).mkdir()

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+inherit host-tools
+TOOLS = "rsync"
