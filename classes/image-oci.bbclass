@@ -69,15 +69,15 @@ python () {
 }
 
 python oci_begin () {
-    oe_oci.bitbake.begin(d)
+    oe_oci.bitbake_task.begin(d)
 }
 
 python oci_write_conf () {
-    oe_oci.bitbake.write_conf(d)
+    oe_oci.bitbake_task.write_conf(d)
 }
 
 python oci_refresh () {
-    oe_oci.bitbake.refresh(d)
+    oe_oci.bitbake_task.refresh(d)
 }
 
 # Recipes append to this and use its variables and its working directory.

@@ -232,6 +232,10 @@ class Config:
     laid_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def package_layers(self) -> list[PackagesLayer]:
+        return [layer for layer in self.layers if isinstance(layer, PackagesLayer)]
+
 
 def rootfs_variable(number: int) -> str:
     """The variable that says where the layer of packages of that number, from 1 on, is laid out."""

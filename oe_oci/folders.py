@@ -58,7 +58,7 @@ def lay_out(config: Config, options: Options, prefix: str) -> tuple[Folder, ...]
     if os.geteuid() != 0:
         raise ToolError("only root can lay out layers with the owners that their files have", hint=_HINT)
     config, prefix = replace(config, laid_out=()), os.path.join(os.getcwd(), prefix)
-    layers = [spec for spec in config.layers if isinstance(spec, PackagesLayer)]
+    layers = config.package_layers
     folders = tuple(Folder(number, spec.name, f"{prefix}{number}") for number, spec in enumerate(layers, 1))
     places = {folder.name: folder.path for folder in folders}
     if folders and config.packages.database == TOP:

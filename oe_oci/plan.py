@@ -127,7 +127,7 @@ def needs_rootfs(config: Config) -> bool:
 
 def needs_packages(config: Config) -> bool:
     """Whether there are layers of packages."""
-    return any(isinstance(spec, PackagesLayer) for spec in config.layers)
+    return bool(config.package_layers)
 
 
 class _Want(NamedTuple):

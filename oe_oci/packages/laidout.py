@@ -104,7 +104,7 @@ class LaidOutInstaller:
         self._digests = digests
         self._layers: dict[str, tuple[str, Record]] = {}
         self._names: frozenset[str] = frozenset()
-        layers = [spec for spec in config.layers if isinstance(spec, PackagesLayer)]
+        layers = config.package_layers
         faults = []
         for number, (spec, folder) in enumerate(zip(layers, config.laid_out), 1):
             fault = self._open(spec, folder, config.packages.database)

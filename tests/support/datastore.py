@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import oe_oci.bitbake
+import oe_oci.bitbake_task
 
 CLASSES = Path(__file__).parents[2] / "classes"
 

@@ -11,8 +11,10 @@ import pytest
 from support.datastore import Class, DataStore, Fatal, SkipRecipe, stand_in
 
 import oe_oci.bitbake
+import oe_oci.bitbake_task
 from oe_oci.bbconf import read_conf
-from oe_oci.bitbake import configuration, image_conf, owned_paths, sources
+from oe_oci.bitbake import configuration, sources
+from oe_oci.bitbake_task import image_conf, owned_paths
 from oe_oci.configure import configure
 from oe_oci.configure.variables import TABLE
 
@@ -94,7 +96,9 @@ def flags(d, flag):
 
 
 def test_older_bitbakes_find_the_source_of_all_they_may_call():
-    found = [value for name, value in vars(oe_oci.bitbake).items() if not name.startswith("_") and callable(value)]
+    modules = (oe_oci.bitbake, oe_oci.bitbake_task)
+    public = [value for one in modules for name, value in vars(one).items() if not name.startswith("_")]
+    found = [value for value in public if callable(value)]
     assert all(inspect.getsourcefile(value) for value in found)
 
 
@@ -308,7 +312,7 @@ def test_what_scripts_may_ask_for_is_in_one_folder(tmp_path, monkeypatch):
     Class("image-oci").run("oci_begin", inherited(tmp_path, POSTINST_INTERCEPTS=paths))
     folder = tmp_path / "work" / "oci" / "intercepts"
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"update_core": "core", "update_own": "own"}
-    assert oe_oci.bitbake.os.environ == {"INTERCEPT_DIR": str(folder), "NATIVE_ROOT": str(tmp_path / "native")}
+    assert oe_oci.bitbake_task.os.environ == {"INTERCEPT_DIR": str(folder), "NATIVE_ROOT": str(tmp_path / "native")}
 
 
 def written(d, tmp_path):
