@@ -25,9 +25,11 @@ def test_built_in_two_folders(images, second_build, name):
 def commands_environment(build, image):
     """What bitbake sets for a task under pseudo, the recipe's tools, and the words before a program."""
     values = dict(re.findall(r'^(?:export )?(\w+)="(.*)"$', build.run("-e", image), re.MULTILINE))
-    natives = f"{build.work(image)}/recipe-sysroot-native/usr"
-    path = f"{natives}/bin:{natives}/sbin:{values['HOSTTOOLS_DIR']}"
-    return [*values["FAKEROOTENV"].split(), f"PATH={path}"], shlex.split(values["FAKEROOTCMD"])
+    natives = f"{build.work(image)}/recipe-sysroot-native"
+    path = f"{natives}/usr/bin:{natives}/usr/sbin:{values['HOSTTOOLS_DIR']}"
+    # What the class gives to the scripts of packages.
+    scripts = [f"INTERCEPT_DIR={build.work(image)}/oci/intercepts", f"NATIVE_ROOT={natives}"]
+    return [*values["FAKEROOTENV"].split(), f"PATH={path}", *scripts], shlex.split(values["FAKEROOTCMD"])
 
 
 @pytest.mark.parametrize("name", IMAGES)
