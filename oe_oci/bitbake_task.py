@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .bbconf import read_conf
 from .bbconf.written import assignments
 from .bitbake import TASK, Datastore, configuration
-from .config import PackagesLayer, RestLayer, rootfs_variable
+from .config import CUT, PackagesLayer, RestLayer, rootfs_variable
 from .configure import configure
 from .configure.grammar import TYPES, write_layers
 from .configure.variables import TABLE
@@ -140,7 +140,7 @@ def write_conf(d: Any) -> None:
     _write(os.path.join(folder, CONF), image_conf(d, config))
     for layer in config.layers:
         if isinstance(layer, RestLayer) and layer.owned == os.path.join(folder, "packages.json"):
-            _write(layer.owned, json.dumps({"packages": _attempt(lambda: owned_paths(d))}))
+            _write(layer.owned, json.dumps(_attempt(lambda: owned(d, with_needs=config.packages.manager == CUT))))
 
 
 def _write(path: str, text: str) -> None:
@@ -148,27 +148,62 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def owned_paths(d: Any) -> dict[str, list[str]]:
-    """What each package that is in the rootfs brought there, by the names that the database has.
+def owned(d: Any, *, with_needs: bool) -> dict[str, dict[str, list[str]]]:
+    """What pkgdata says of the packages in the rootfs, by its names in the database, as `oe_oci/owned.py` reads it.
 
     Raises:
         ConfigError: nothing tells which packages are in the rootfs.
     """
     from oe.packagedata import read_pkgdatafile
 
-    owned = {}
+    listed = _listed(d)
+    data = {name: read_pkgdatafile(os.path.join(d.getVar("PKGDATA_DIR"), "runtime-reverse", name)) for name in listed}
+    value = {"packages": {name: sorted(json.loads(_field(one, "FILES_INFO") or "{}")) for name, one in data.items()}}
+    if with_needs:
+        versions = {name: [*reversed(facts)] for name, facts in listed.items()}
+        value.update(needs=_needs(d, data), versions=versions)
+    return value
+
+
+def _listed(d: Any) -> dict[str, list[str]]:
+    """The packages in the rootfs with architecture and version, as the list has them that do_rootfs wrote."""
     try:
         with open(_manifest(d), encoding="utf-8") as lines:
-            names = [line.split()[0] for line in lines if line.strip()]
+            return {words[0]: words[1:] for words in map(str.split, lines) if words}
     except OSError as error:
         message = f"{_manifest(d)}, the list of packages in the rootfs, can not be read: {error.strerror}"
         hint = 'have do_rootfs write it (write_image_manifest), or set OCI_ROOTFS_LAYER = ""'
         raise ConfigError([Fault("IMAGE_MANIFEST", message, hint)]) from error
-    for name in names:
-        data = read_pkgdatafile(os.path.join(d.getVar("PKGDATA_DIR"), "runtime-reverse", name))
-        files = next((value for key, value in data.items() if key.startswith("FILES_INFO")), "{}")
-        owned[name] = sorted(json.loads(files))
-    return owned
+
+
+def _needs(d: Any, data: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """What each package depends on and recommends, of those in the rootfs, whatever name it is called by."""
+    from oe.packagedata import get_package_mapping
+
+    providers = {word: name for name, one in data.items() for word in _names(_field(one, "RPROVIDES"))}
+    source = Datastore(d)
+    unwanted = {*(source.get("BAD_RECOMMENDATIONS") or "").split(), *(source.get("PACKAGE_EXCLUDE") or "").split()}
+
+    def found(words: list[str]) -> set[str]:
+        named = ((word, str(get_package_mapping(word, word, d))) for word in words)
+        return {name if name in data else providers.get(name, providers.get(word, "")) for word, name in named} - {""}
+
+    needs = {}
+    for name, one in data.items():
+        recommended = [] if source.get("NO_RECOMMENDATIONS") == "1" else _names(_field(one, "RRECOMMENDS"))
+        needed = found(_names(_field(one, "RDEPENDS"))) | (found(recommended) - found([*unwanted]))
+        needs[name] = sorted(needed - {name})
+    return needs
+
+
+def _field(data: dict[str, str], field: str) -> str:
+    """What pkgdata has of a package under a variable, whose name it has with or without the package's own name."""
+    return next((value for key, value in data.items() if key.partition(":")[0] == field), "")
+
+
+def _names(relations: str) -> list[str]:
+    """The names in the text of a relation, without versions."""
+    return re.sub(r"\([^)]*\)", " ", relations).split()
 
 
 def _manifest(d: Any) -> str:

@@ -73,13 +73,16 @@ class DatabaseLayer(NamedTuple):
 LayerSpec = Union[PackagesLayer, PathsLayer, HostLayer, RootfsLayer, RestLayer, DatabaseLayer]
 
 
+CUT = "rootfs"  # the manager that installs nothing: a layer of packages is what they have in the rootfs
+
+
 class PackageSettings(NamedTuple):
     """Where packages come from, and which are taken.
 
     `kind` is `deb` or `ipk`, None where the feeds tell. `feeds` are absolute folders, the first one first. `archs` has
     the lowest priority first, None stands for what the feeds hold; `native` is the target's architecture in Debian's
     words. `database` is what becomes of the packages' database: `keep`, `top`, `status.d` or `remove`. `manager` is
-    what installs: `native`, the real package manager of the format, or `builtin`. `prefer_color` is rpm's
+    what installs: `native`, the real package manager of the format, `builtin`, or CUT. `prefer_color` is rpm's
     bit for the kind of ELF file that stays where two packages have different ones at a path.
     """
 

@@ -12,8 +12,9 @@ import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
-from .config import RestLayer
-from .owned import read_owned
+from .config import CUT, RestLayer
+from .owned import Owned, read_owned
+from .packages.cut import CutInstaller
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
 from .packages.installer import Installer as DebianInstaller
@@ -23,6 +24,7 @@ from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
 from .removal import remove_folder
 from .rootfs import open_rootfs
+from .tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from .packages.contents import Contents
     from .packages.installation import Installer
     from .packages.package import Package
-    from .tree import Tree
 
 
 class Options(NamedTuple):
@@ -80,17 +81,21 @@ def open_inputs(
         installer: Installer | None = None
         if config.laid_out:
             installer = LaidOutInstaller(config, memory.digests)
+        elif needs_packages(config) and config.packages.manager == CUT:
+            assert rootfs is not None
+            rootfs = Tree(dict(rootfs.walk("")))  # all of it is looked at several times
+            installer = CutInstaller(config, rootfs, owned, base.tree)
         elif needs_packages(config):
             options.status("feeds")
             scratch = stage or stack.enter_context(_scratch())
             installer = stack.enter_context(_open_installer(config, options, memory, base.tree, scratch))
-        yield base, Inputs(base.tree, rootfs, installer, memory.digests, owned)
+        yield base, Inputs(base.tree, rootfs, installer, memory.digests, owned.paths)
 
 
-def _read_owned(config: Config) -> dict[str, tuple[str, ...]]:
-    """What packages own in the rootfs, where a layer asks for it and the configuration says where to find it."""
+def _read_owned(config: Config) -> Owned:
+    """What packages have in the rootfs, where a layer asks for it and the configuration says where to find it."""
     files = [spec.owned for spec in config.layers if isinstance(spec, RestLayer) and spec.owned is not None]
-    return read_owned(files[0]) if files else {}
+    return read_owned(files[0]) if files else Owned()
 
 
 @contextlib.contextmanager

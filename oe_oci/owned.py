@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which packages own what in the rootfs, as the file that OCI_ROOTFS_PACKAGES names says.
+"""Which packages own what in the rootfs, and what they need, as the file that OCI_ROOTFS_PACKAGES names says.
 
 Must not know which packages are in the image.
 """
@@ -7,17 +7,33 @@ Must not know which packages are in the image.
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _VARIABLE = "OCI_ROOTFS_PACKAGES"
 _FORM = 'it holds {"packages": {"NAME": ["/path", …]}}'
 _LARGEST = 256 << 20  # bytes; of 50,000 packages, or a few million paths
 
 
-def read_owned(path: str) -> dict[str, tuple[str, ...]]:
-    """The paths that each package has, relative to the root.
+class Owned(NamedTuple):
+    """What is told of the packages in a rootfs, by their names.
+
+    `paths` are those that each has, relative to the root; `needs` the names of the packages that it needs or
+    recommends, None where nothing is told of that; `versions` its version and architecture.
+    """
+
+    paths: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    needs: Mapping[str, tuple[str, ...]] | None = None
+    versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
+def read_owned(path: str) -> Owned:
+    """What the file at a path says.
 
     Raises:
         InputError: there is no such file, or it is of another form.
@@ -40,7 +56,21 @@ def read_owned(path: str) -> dict[str, tuple[str, ...]]:
     packages = value.get("packages") if isinstance(value, dict) else None
     if not isinstance(packages, dict):
         raise _malformed(path, "there is no object 'packages' in it")
-    return {name: tuple(_path(path, name, each) for each in _list(path, name, packages[name])) for name in packages}
+    paths = {name: tuple(_path(path, name, each) for each in _list(path, name, packages[name])) for name in packages}
+    needs = _words(path, value, "needs") if "needs" in value else None
+    return Owned(paths, needs, _words(path, value, "versions"))
+
+
+def _words(path: str, value: dict[str, Any], key: str) -> dict[str, tuple[str, ...]]:
+    """Lists of words by the names of packages."""
+    told = value.get(key, {})
+    if not isinstance(told, dict):
+        raise _malformed(path, f"'{key}' is no object")
+    for name, words in told.items():
+        for word in _list(path, name, words):
+            if not isinstance(word, str):
+                raise _malformed(path, f"'{key}' of package {name!r:.80}: {word!r:.80} is no text")
+    return {name: tuple(words) for name, words in told.items()}
 
 
 def _list(path: str, name: str, value: object) -> list[Any]:

@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..config import AutoLabels, Compression, Config, RootfsLayer
+from ..config import CUT, AutoLabels, Compression, Config, RootfsLayer
 from ..errors import ConfigError
 from .accounts import read_accounts
 from .baseref import read_base
@@ -111,7 +111,7 @@ def _read(settings: Settings, places: _Places) -> Config:
     return Config(
         names=read_names(settings, platform),
         platform=platform,
-        layers=add_rest_layer(settings, layers, has_rootfs=rootfs is not None),
+        layers=add_rest_layer(settings, layers, has_rootfs=rootfs is not None, is_cut=packages.manager == CUT),
         base=base,
         run=read_run_config(settings),
         author=settings.unicode("OCI_IMAGE_AUTHOR_EMAIL") or settings.unicode("OCI_IMAGE_AUTHOR"),

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Callable
 
 from ..architectures import debian
-from ..config import DatabaseLayer, PackageSettings, PackagesLayer
+from ..config import CUT, DatabaseLayer, PackageSettings, PackagesLayer
 from .grammar import PACKAGE, PACKAGE_HINT
 from .settings import one_of, quoted, use, wrong
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The variables of feeds, by the format of their packages.
 FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
-_MANAGERS = ("auto", "native", "builtin")
+_MANAGERS = ("auto", "native", "builtin", CUT)
 _COLORS = ("2", "1", "4")  # of ELF files, as rpm counts them
 _DEBIAN_ARCH = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -35,7 +35,8 @@ def read_packages(
     """
     takers = [layer.name for layer in layers if isinstance(layer, PackagesLayer)]
     kind = settings.parsed("IMAGE_PKGTYPE", lambda text: one_of(text, tuple(sorted(FOLDERS))), None)
-    if takers and installs and not feeds:
+    manager = _manager(settings, takers, kind)
+    if takers and installs and manager != CUT and not feeds:
         folders = _read_folders(settings, kind)
         _check_folders(settings, folders, kind, takers)
         feeds = tuple(folders.values())
@@ -54,7 +55,7 @@ def read_packages(
         bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
         database=database,
-        manager=_manager(settings, takers, kind),
+        manager=manager,
         prefer_color=int(settings.choice("RPM_PREFER_ELF_ARCH", _COLORS)),
     )
 
@@ -76,7 +77,7 @@ def _manager(settings: Settings, takers: list[str], kind: str | None) -> str:
     """What installs packages; `auto` is the built-in installer, which needs no rights and no program."""
     manager = settings.choice("OCI_PACKAGE_MANAGER", _MANAGERS)
     # Of rpm there is no such form at all, as is told already.
-    if manager == "native" and takers and kind != "rpm" and settings.text("OCI_PACKAGE_DATABASE") == "status.d":
+    if manager in ("native", CUT) and takers and kind != "rpm" and settings.text("OCI_PACKAGE_DATABASE") == "status.d":
         message = "'status.d' is a form of the database that no package manager writes"
         hint = 'write "keep", "top" or "remove", or OCI_PACKAGE_MANAGER = "builtin"'
         settings.fault("OCI_PACKAGE_DATABASE", message, hint)

@@ -200,8 +200,10 @@ TABLE = (
         "layers",
         None,
         "The file that says which package owns what in the root file system, so that the layer of `OCI_ROOTFS_LAYER`"
-        " leaves out what is only of packages that are in no layer.",
-        'The path of a JSON file, `{"packages": {"NAME": ["/path", …]}}`; a relative one is meant from `TOPDIR`.',
+        " leaves out what is only of packages that are in no layer; and where `OCI_PACKAGE_MANAGER` is `rootfs` what"
+        " packages need.",
+        'The path of a JSON file, `{"packages": {"NAME": ["/path", …]}, "needs": {"NAME": ["NAME", …]}}`; a relative'
+        " one is meant from `TOPDIR`.",
         "no path is any package's",
     ),
     Variable("OCI_LAYER_KEEP_EMPTY", "layers", "0", "Keeps a layer that holds nothing, instead of a note.", _SWITCH),
@@ -348,8 +350,10 @@ TABLE = (
         "auto",
         "What installs packages. `builtin`: oe-oci itself, which needs no rights and no other program, and runs no"
         " script of a package. `native`: the package manager of the format, opkg for ipk, apt for deb and dnf for rpm;"
-        " it needs root, or fakeroot, and dnf root, or a user namespace. `auto` is `builtin`. The report names it.",
-        "`auto`, `native` or `builtin`.",
+        " it needs root, or fakeroot, and dnf root, or a user namespace. `rootfs`: nobody, as the packages are in the"
+        " root file system already, and each layer is [cut from it](layers.md#packages-of-the-rootfs). `auto` is"
+        " `builtin`. The report names it.",
+        "`auto`, `native`, `builtin` or `rootfs`.",
     ),
     Variable(
         "OCI_WORK_DIR",

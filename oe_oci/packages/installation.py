@@ -32,7 +32,8 @@ MADE = Entry(DIRECTORY, 0o755)  # what mkdir makes
 class InstalledPackage(NamedTuple):
     """A package of a layer, for plan and report.
 
-    `size` is that of its file, `unpacked` that of the files in it, both in bytes. `asked_by` names the package that
+    `size` is that of its file, `unpacked` that of the files in it, both in bytes; without a file `digest` is empty and
+    `size` 0. `asked_by` names the package that
     needs it, empty where the layer does; `replaces` is the version it upgrades, or what it obsoletes, else empty.
     `scripts` are those of its scripts that did not run.
     """
@@ -48,14 +49,10 @@ class InstalledPackage(NamedTuple):
     scripts: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = {
-            "name": self.name,
-            "version": self.version,
-            "architecture": self.arch,
-            "digest": f"sha256:{self.digest}",
-            "size": self.size,
-            "unpackedSize": self.unpacked,
-        }
+        value: dict[str, Any] = {"name": self.name, "version": self.version, "architecture": self.arch}
+        if self.digest:
+            value.update(digest=f"sha256:{self.digest}", size=self.size)
+        value["unpackedSize"] = self.unpacked
         if self.asked_by:
             value["askedBy"] = self.asked_by
         if self.replaces:

@@ -75,10 +75,24 @@ def test_layers_of_all_types(images):
     assert (from_host.mode, from_host.uid, from_host.gid) == ("0644", 0, 0)
 
 
-def test_packages_outside_the_layers_do_not_leak(images):
-    build = images("multi")
-    assert read_tar(build.rootfs("multi")).keys() >= OUTSIDE
-    assert not merged(build, "multi").keys() & OUTSIDE
+def test_layers_cut_from_the_rootfs(images):
+    build = images("cut")
+    assert_is_rootfs(build, "cut", host={b"etc/from-host"}, without=OUTSIDE, times=True)
+    native, cut = (read_image(build.layout(name)).layers for name in ("multi", "cut"))
+    assert len(cut) == len(native)
+    for one, other in zip(native[1:4], cut[1:4]):
+        assert {path for path, member in other.items() if not member.isdir()} <= one.keys()
+    assert {b"usr/bin/app", b"usr/lib/libb.txt", b"usr/share/nice"} <= cut[2].keys()
+    packages = [layer["packages"] for layer in build.report("cut")["layers"] if "packages" in layer]
+    assert {"base-files", "busybox"} <= {one["name"] for one in packages[0]}
+    assert all(one["version"] and one["architecture"] for layer in packages for one in layer)
+
+
+@pytest.mark.parametrize("name", ["multi", "cut"])
+def test_packages_outside_the_layers_do_not_leak(images, name):
+    build = images(name)
+    assert read_tar(build.rootfs(name)).keys() >= OUTSIDE
+    assert not merged(build, name).keys() & OUTSIDE
 
 
 def test_the_config_says_what_the_recipe_says(images):

@@ -71,6 +71,8 @@ LAYERS = 'OCI_LAYERS = "base:packages:base app:packages:app"'
 # The packages' files by what lists them in a build, which names no directories.
 OWNED = {source.name: [node.path for node in source.files if node.kind != "directory"] for source in (BASE, APP, TOOL)}
 
+NEEDS = {source.name: source.depends for source in (BASE, APP, TOOL)}
+
 
 @dataclass(frozen=True)
 class Room:
@@ -99,7 +101,7 @@ class Room:
     ) -> tools.Done:
         place = self.folder / name
         place.mkdir()
-        (place / "owned.json").write_text(json.dumps({"packages": OWNED}), encoding="utf-8")
+        (place / "owned.json").write_text(json.dumps({"packages": OWNED, "needs": NEEDS}), encoding="utf-8")
         usual = (LAYERS, 'OCI_ROOTFS_LAYER = "rootfs"', 'OCI_ROOTFS_PACKAGES = "owned.json"')
         conf = (*usual, f'OCI_PACKAGE_MANAGER = "{manager}"', f'SOURCE_DATE_EPOCH = "{EPOCH}"', *lines, "")
         (place / "app.conf").write_text("\n".join(conf), encoding="utf-8")
@@ -251,6 +253,42 @@ def test_a_package_that_is_in_no_layer_is_not_in_the_image(made, word):
     if word == "keep":
         tools.oe_oci("unpack", image.layout, made.folder / "unpacked tool")
         assert set(installed.versions(made.kind, made.folder / "unpacked tool")) == {"base", "app"}
+
+
+# ---- layers cut from it
+
+
+@pytest.mark.parametrize("word", ["keep", "top", "remove"])
+def test_layers_of_packages_can_be_cut_from_the_rootfs(made, word):
+    root = made.rootfs(f"root cut {word}", "base", "app")
+    if word == "remove":
+        without_database(made, root)
+    processed(root)
+    image = made.build(f"cut {word}", root, f'OCI_PACKAGE_DATABASE = "{word}"', manager="rootfs")
+    compare.assert_same(compare.listing(root), image.tree)
+    base, app, rest = (image.paths(layer) for layer in range(3))
+    assert {"etc/passwd", "etc/shadow", "usr/bin/sh"} <= base
+    assert {"usr/bin/app", "etc/app/app.conf", "usr/share/app/data", "usr/share/app/size"} <= app
+    assert {"etc/version", "usr/share/app/null", "var/lib/app/state/deep"} <= rest
+    assert not rest & (base | app)
+    assert [[one["name"] for one in layer["packages"]] for layer in image.report["layers"][:2]] == [["base"], ["app"]]
+    assert image.report["packageManager"] == {"name": "rootfs"}
+
+
+def test_what_packages_need_is_cut_with_them_and_others_are_not(made):
+    root = without_database(made, made.rootfs("root cut tool", "base", "app", "tool"))
+    layers = 'OCI_LAYERS = "all:packages:app"'
+    image = made.build("cut tool", root, layers, 'OCI_PACKAGE_DATABASE = "remove"', manager="rootfs")
+    assert {"usr/bin/sh", "usr/bin/app"} <= image.paths(0)
+    tools_own = (*(path.encode()[1:] for path in OWNED["tool"]), b"usr/share/tool")
+    compare.assert_same(merge.without(compare.listing(root), *tools_own), image.tree)
+
+
+def test_a_database_of_more_than_the_image_has_is_refused(made):
+    root = made.rootfs("root cut more", "base", "app", "tool")
+    done = made.run("cut more", root, manager="rootfs")
+    assert done.returncode == 2
+    assert "the database of the rootfs tells of packages that are in no layer: tool" in done.stderr
 
 
 # ---- other ways to the same

@@ -14,7 +14,7 @@ import oe_oci.bitbake
 import oe_oci.bitbake_task
 from oe_oci.bbconf import read_conf
 from oe_oci.bitbake import configuration, sources
-from oe_oci.bitbake_task import image_conf, owned_paths
+from oe_oci.bitbake_task import image_conf, owned
 from oe_oci.configure import configure
 from oe_oci.configure.variables import TABLE
 
@@ -393,7 +393,34 @@ def test_paths_are_told_with_the_package_that_owns_them(tmp_path):
             "PKGDATA_DIR": str(tmp_path / "pkgdata"),
         }
     )
-    assert owned_paths(d) == {"libfoo1": ["/usr/lib/a", "/usr/lib/b"], "empty": []}
+    assert owned(d, with_needs=False) == {"packages": {"libfoo1": ["/usr/lib/a", "/usr/lib/b"], "empty": []}}
+
+
+def test_what_packages_need_is_told_by_the_names_that_the_rootfs_has(tmp_path):
+    data = tmp_path / "pkgdata" / "runtime-reverse"
+    data.mkdir(parents=True)
+    relations = {
+        "app": "RDEPENDS:app: libfoo (>= 1.0) virtual-shell app gone\nRRECOMMENDS:app: nice bad worse\n",
+        "libfoo1": "RPROVIDES:libfoo: libfoo (= 1.0)\n",
+        "busybox": "RPROVIDES:busybox: virtual-shell\n",
+        **dict.fromkeys(("nice", "bad", "worse"), "PN: nice\n"),
+    }
+    for name, text in relations.items():
+        (data / name).write_text(text)
+    (tmp_path / "app.manifest").write_text("".join(f"{name} all 1.0-r0\n" for name in relations))
+    values = {"IMAGE_MANIFEST": str(tmp_path / "app.manifest"), "PKGDATA_DIR": str(tmp_path / "pkgdata")}
+    d = DataStore({**values, "BAD_RECOMMENDATIONS": "bad", "PACKAGE_EXCLUDE": "worse"})
+    found = owned(d, with_needs=True)
+    assert found["needs"]["app"] == ["busybox", "libfoo1", "nice"]
+    assert found["versions"]["libfoo1"] == ["1.0-r0", "all"]
+    d.setVar("NO_RECOMMENDATIONS", "1")
+    assert owned(d, with_needs=True)["needs"]["app"] == ["busybox", "libfoo1"]
+
+
+def test_layers_cut_from_the_rootfs_need_no_tool_and_are_told_what_packages_need(tmp_path):
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, OCI_PACKAGE_MANAGER="rootfs")
+    assert flags(d, "depends") == []
+    assert written(d, tmp_path).get("OCI_PACKAGE_MANAGER") == "rootfs"
 
 
 @pytest.mark.parametrize("manifest", ["", "nowhere.manifest"])

@@ -156,6 +156,17 @@ class TestManager:
     def test_who_installs(self, word: str, manager: str) -> None:
         assert made("/feed", **({"OCI_PACKAGE_MANAGER": word} if word else {})).packages.manager == manager
 
+    def test_layers_that_are_cut_need_no_feed(self) -> None:
+        config = made(OCI_PACKAGE_MANAGER="rootfs", OCI_ROOTFS_PACKAGES="owned.json", **REST)
+        assert (config.packages.manager, config.packages.feeds) == ("rootfs", ())
+
+    def test_layers_that_are_cut_need_the_layer_of_the_rest_and_what_packages_have(self) -> None:
+        text = refused(OCI_PACKAGE_MANAGER="rootfs", OCI_ROOTFS_LAYER="", IMAGE_ROOTFS="/rootfs")
+        assert 'OCI_ROOTFS_LAYER: is empty, and with OCI_PACKAGE_MANAGER = "rootfs" all that no package has' in text
+        assert 'OCI_ROOTFS_PACKAGES: is not set, and with OCI_PACKAGE_MANAGER = "rootfs" it says' in text
+        text = refused(OCI_PACKAGE_MANAGER="rootfs", OCI_PACKAGE_DATABASE="status.d", **REST)
+        assert "OCI_PACKAGE_DATABASE: 'status.d' is a form of the database that no package manager writes" in text
+
     def test_a_form_of_the_database_matters_where_packages_are_installed(self) -> None:
         """BitBake may set both for all recipes."""
         settings = {"OCI_PACKAGE_MANAGER": "native", "OCI_PACKAGE_DATABASE": "status.d"}

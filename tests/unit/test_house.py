@@ -38,7 +38,7 @@ GROUPS = {
     "packages.database packages.dpkg packages.opkg packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.made packages.rpm.database "
     "packages.alternatives packages.installation packages.edits packages.laidout packages.place packages.owners "
-    "packages.foreign packages.known rest packages.installer packages.rpm.facts packages.rpm.features "
+    "packages.foreign packages.known rest packages.cut packages.installer packages.rpm.facts packages.rpm.features "
     "packages.rpm.disposition "
     "packages.rpm.place packages.rpm.installer packages.recall packages.native "
     "packages.native.volatile packages.native.manager packages.native.scripts packages.native.root "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oe_oci.errors import InputError
-from oe_oci.owned import read_owned
+from oe_oci.owned import Owned, read_owned
 from oe_oci.tree import decode
 
 if TYPE_CHECKING:
@@ -22,7 +22,13 @@ def test_paths_are_as_a_tree_has_them(tmp_path: Path) -> None:
     odd = decode(b"etc/\xff")
     value = {"packages": {"a": ["/usr//bin/./a", f"/{odd}", "/"], "libb++": []}, "more": 1}
     (tmp_path / "f").write_text(json.dumps(value), encoding="utf-8")
-    assert read_owned(str(tmp_path / "f")) == {"a": ("usr/bin/a", odd, ""), "libb++": ()}
+    assert read_owned(str(tmp_path / "f")) == Owned({"a": ("usr/bin/a", odd, ""), "libb++": ()})
+
+
+def test_what_packages_need_and_their_versions(tmp_path: Path) -> None:
+    value = {"packages": {}, "needs": {"a": ["b", "c"], "b": []}, "versions": {"a": ["1.0-r0", "core2-64"]}}
+    (tmp_path / "f").write_text(json.dumps(value), encoding="utf-8")
+    assert read_owned(str(tmp_path / "f"))[1:] == ({"a": ("b", "c"), "b": ()}, {"a": ("1.0-r0", "core2-64")})
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,9 @@ def test_paths_are_as_a_tree_has_them(tmp_path: Path) -> None:
         (b'{"packages": {"a": ["/x", 1]}}', "package 'a': 1 is no absolute path"),
         (b'{"packages": {"a": [""]}}', "package 'a': '' is no absolute path"),
         (b'{"packages": {"a": ["/x/../y"]}}', "package 'a': '/x/../y' is no absolute path"),
+        (b'{"packages": {}, "needs": []}', "'needs' is no object"),
+        (b'{"packages": {}, "needs": {"a": "b"}}', "package 'a': 'b' is no list"),
+        (b'{"packages": {}, "versions": {"a": [1]}}', "'versions' of package 'a': 1 is no text"),
         (b'{"packages": {"a": ["/x\\u0000"]}}', r"package 'a': '/x\x00' is no absolute path"),
     ],
 )
