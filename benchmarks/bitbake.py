@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Measures do_image_oci in real BitBake: the class of this layer, and one of the same name in another layer.
 
+Layers of packages are installed by the package manager, as by the other class, and also cut from the root file system.
+
 What is measured is the elapsed time of the task, with all that runs before and after its shell function, as BitBake's
 buildstats have it. Packages and root file systems are there by then; nothing else runs, and tasks run one at a time.
 Must not know how either class makes an image.
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 IMAGES = ("small-single", "small-multi", "big-single", "big-multi")
 QUICK = ("small-single", "small-multi")
 COLD, WARM = "empty", "as the build before left it"
-OURS, OTHER = "ours", "replaced"
+OURS, CUT, OTHER = "ours", "cut", "replaced"
 _LAYER = Path(__file__).parent / "meta-benchmark"
 # The other class knows nothing of the tests' own images.
 _CONF = r"""
@@ -42,12 +44,14 @@ SSTATE_DIR = "{work}/sstate"
 BB_HASHSERVE_DB_DIR = "{work}/sstate"
 BBMASK += "/samples/recipes/[^_]*\.bb$"
 """
+_CUT = 'OCI_PACKAGE_MANAGER = "rootfs"\n'
 _HEADING = """\
-Packages are {kind}. Seconds are medians of {rounds}, with the least and the most in brackets; how many times faster
-this layer's class is is the median of the ratios within each round. Layers are MB of blobs, their number in brackets.
+Packages are {kind}. Seconds are medians of {rounds}, with the least and the most in brackets; *cut* is this layer's
+class with `OCI_PACKAGE_MANAGER = "rootfs"`. How many times faster this layer's class is than the other is the median of
+the ratios within each round. Layers are MB of blobs, their number in brackets.
 
-| Image | Layer cache | Seconds, this class | Seconds, the other | Times faster | This class's layers | The other's |
-| --- | --- | ---: | ---: | ---: | ---: | ---: |
+| Image | Layer cache | Seconds | Cut | The other | Times faster | Cut | Layers | Cut | The other's |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 
 
@@ -64,13 +68,15 @@ class Timed(NamedTuple):
 
 
 class Side:
-    """The build folder of one class; `layer` is that of the other class, None for this one."""
+    """The build folder of one class; `layer` is that of the other class, None for this one. `conf` is added."""
 
-    def __init__(self, name: str, work: Path, pair: Checkouts, kind: str, layer: Path | None) -> None:
+    def __init__(
+        self, name: str, work: Path, pair: Checkouts, kind: str, layer: Path | None = None, conf: str = ""
+    ) -> None:
         self.name = name
         self._build = Build(work / f"{name}-{pair.series}-{kind}", pair, kind)
         shutil.copytree(_LAYER, self._build.layers / "benchmark", dirs_exist_ok=True)
-        self._conf = _CONF.format(work=work)
+        self._conf = _CONF.format(work=work) + conf
         self._other = layer is not None
         if layer is not None:
             place = self._build.layers / "other"
@@ -109,7 +115,7 @@ class Side:
 
 
 def measure(sides: Sequence[Side], images: Sequence[str], rounds: int) -> Iterator[Timed]:
-    """Every run, the two classes in turns, in each round with an empty cache and then with what that left."""
+    """Every run, the classes in turns, in each round with an empty cache and then with what that left."""
     for number, image in itertools.product(range(1, rounds + 1), images):
         for cache, side in itertools.product((COLD, WARM), sides):
             if cache == COLD:
@@ -129,10 +135,14 @@ def report(runs: Sequence[Timed], kind: str, facts: dict[str, Any]) -> str:
 
 
 def _row(runs: Sequence[Timed], image: str, cache: str) -> str:
-    ours, other = ([run for run in runs if run[:3] == (image, cache, maker)] for maker in (OURS, OTHER))
+    ours, cut, other = ([run for run in runs if run[:3] == (image, cache, maker)] for maker in (OURS, CUT, OTHER))
+    times = (*map(_times, (ours, cut, other)), *(_faster(each, other) for each in (ours, cut)))
+    return f"| {' | '.join((image, cache, *times, *map(_size, (ours, cut, other))))} |\n"
+
+
+def _faster(ours: Sequence[Timed], other: Sequence[Timed]) -> str:
     ratios = [theirs.seconds / run.seconds for run, theirs in zip(ours, other)]
-    faster = f"{median(ratios):.1f}" if ratios else "-"
-    return f"| {' | '.join((image, cache, _times(ours), _times(other), faster, _size(ours), _size(other)))} |\n"
+    return f"{median(ratios):.1f}" if ratios else "-"
 
 
 def _times(runs: Sequence[Timed]) -> str:
@@ -177,8 +187,11 @@ def main() -> int:
     facts = {**machine(str(work)), "series": pair.series, "umoci": version_of("umoci", "--version")}
     runs: list[Timed] = []
     try:
-        layers = {OURS: None, OTHER: arguments.replaced.resolve()}
-        sides = [Side(name, work, pair, arguments.kind, layer) for name, layer in layers.items()]
+        sides = [
+            Side(OURS, work, pair, arguments.kind),
+            Side(CUT, work, pair, arguments.kind, conf=_CUT),
+            Side(OTHER, work, pair, arguments.kind, arguments.replaced.resolve()),
+        ]
         for side in sides:
             side.prepare(arguments.images)
         for timed in measure(sides, arguments.images, arguments.rounds):
