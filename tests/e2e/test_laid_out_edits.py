@@ -88,6 +88,7 @@ rm etc/app/style && ln -s /opt/style etc/app/style
 chown 0:7 var/lib/app && chmod 0700 var/lib/app
 mv usr/share/pages usr/share/leaves && ln -s leaves usr/share/pages
 """
+EDITED_CUT = "chmod 4711 usr/bin/app\nrm etc/app/style\n"
 NOTE = "kept as edited in the layers, without what the rootfs changed there: /etc/motd, /etc/passwd, /var/lib/app"
 LISTED = """
 import pickle, sys
@@ -103,7 +104,7 @@ class Made(NamedTuple):
     expected: compare.Listing
 
 
-def make(place: Path, edits: dict[int, str], expected: str) -> Made:
+def make(place: Path, edits: dict[int, str], expected: str, manager: str = "builtin") -> Made:
     """Lay out, edit and build; `expected` makes what the image is to be of the rootfs."""
     tools.need_root()
     tools.need("fakeroot", "dpkg-deb")
@@ -113,7 +114,11 @@ def make(place: Path, edits: dict[int, str], expected: str) -> Made:
         f'SOURCE_DATE_EPOCH = "{EPOCH}"',
         'OCI_ROOTFS_LAYER = "rootfs"',
         'OCI_PACKAGE_DATABASE = "remove"',
+        'OCI_ROOTFS_PACKAGES = "owned.json"',
+        f'OCI_PACKAGE_MANAGER = "{manager}"',
     ]
+    owned = {one.name: [node.path for node in one.files if node.kind != "directory"] for one in (BASE, APP)}
+    (place / "owned.json").write_text(json.dumps({"packages": owned, "needs": {}}), encoding="utf-8")
     (place / "app.conf").write_text("\n".join([*conf, ""]), encoding="utf-8")
     (place / "listed.py").write_text(LISTED, encoding="utf-8")
     root, wanted, python = place / "root", place / "expected", tools.sys.executable
@@ -166,7 +171,14 @@ def test_the_user_is_told_of_what_the_rootfs_changed_too(edited):
     assert edited.report["notes"] == edited.plan["notes"] == [NOTE]
 
 
-def test_where_nothing_is_edited_the_layers_are_the_rootfs(folder):
-    made = make(folder, {}, "")
+def test_edits_of_layers_cut_from_the_rootfs_are_all_that_is_changed(folder):
+    made = make(folder, {2: EDITED_CUT}, EDITED_CUT, "rootfs")
+    compare.assert_same(made.expected, made.tree)
+    assert "notes" not in made.report
+
+
+@pytest.mark.parametrize("manager", ["builtin", "rootfs"])
+def test_where_nothing_is_edited_the_layers_are_the_rootfs(folder, manager):
+    made = make(folder, {}, "", manager)
     compare.assert_same(made.expected, made.tree)
     assert "notes" not in made.report
