@@ -56,8 +56,9 @@ OCI_IMAGE_APP_RECIPE ?= ""
 OCI_IMAGE_TAR_OUTPUT ?= "true"
 OCI_IMAGE_TAR_COMPRESSION ?= ""
 
-# Series before whinlatter track every path but these, newer ones only those with the prefix of the rootfs.
-PSEUDO_IGNORE_PATHS .= ",${OCI_LAYER_CACHE_DIR},${WORKDIR}/oci"
+# Series before whinlatter track every path but these, newer ones only those with the prefix of the rootfs. Beside the
+# Python files compiled ones are written, which another process replaces; pseudo then ends the task.
+PSEUDO_IGNORE_PATHS .= ",${OCI_LAYER_CACHE_DIR},${WORKDIR}/oci,${OE_OCI_LAYERDIR}/oe_oci"
 
 # For the task's environment: what a function refers to is in the signature as it stands.
 OE_OCI_LAYERDIR[export] = "1"

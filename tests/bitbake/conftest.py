@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +35,6 @@ def build(request: pytest.FixtureRequest, builds: Path) -> Build:
     return Build(builds / f"{pair.series}-{kind}", pair, kind)
 
 
-def _failure(said: str, name: str) -> str:
-    """What bitbake says of a recipe that failed, or was never begun."""
-    told = re.findall(rf"^ERROR: {name}-1\.0-\S+ do_.*(?:\n(?!ERROR|NOTE|WARNING).+)*", said, re.MULTILINE)
-    if told or "NOTE: Tasks Summary: " not in said or f"/{name}.bb:do_" in said.partition("\nSummary: ")[2]:
-        return "\n".join(told) or said
-    return ""
-
-
 class Images:
     """Images of the layer, all of them or those that are wanted, made in one go."""
 
@@ -53,14 +44,20 @@ class Images:
         wanted = wanted or [name for name in names if name not in _NOT_AT_FIRST]
         self._build = build
         self._failed: dict[str, str] = {}
+        self._made = set(wanted)
         try:
-            self.said = build.run("-k", *wanted)
-        except Failed as error:
-            self.said = str(error)
-            self._failed = {name: told for name in wanted if (told := _failure(self.said, name))}
+            build.run("-k", *wanted)
+        except Failed:
+            self._made.clear()  # of which image each is told when it is asked for
 
     def __call__(self, name: str) -> Build:
-        """The build, where the image was made; fails where it was not."""
+        """The build, where the image was made; fails where it can not be."""
+        if name not in self._made and name not in self._failed:
+            try:
+                self._build.run(name)
+                self._made.add(name)
+            except Failed as error:
+                self._failed[name] = str(error)
         if name in self._failed:
             pytest.fail(self._failed[name], pytrace=False)
         return self._build

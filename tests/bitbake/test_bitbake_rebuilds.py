@@ -22,6 +22,15 @@ def test_built_in_two_folders(images, second_build, name):
     assert first == second
 
 
+@pytest.mark.parametrize("name", ["single", "multi"])
+def test_made_again_after_the_layers_files_were_replaced(images, name):
+    """Older series' pseudo keeps account of all that a task writes, and ends one that finds it replaced."""
+    build = images(name)
+    build.refresh()  # without the compiled files
+    build.run("-f", "-c", "image_oci", name)
+    assert "oe_oci" not in (build.work(name) / "pseudo" / "pseudo.log").read_text(errors="replace")
+
+
 def commands_environment(build, image):
     """What bitbake sets for a task under pseudo, the recipe's tools, and the words before a program."""
     values = dict(re.findall(r'^(?:export )?(\w+)="(.*)"$', build.run("-e", image), re.MULTILINE))
