@@ -3,6 +3,7 @@ SUMMARY = "A package is gone from the feed where SAMPLES_BREAK is set"
 OCI_LAYERS = "system:packages:base-files,base-passwd,busybox app:packages:app,"
 inherit sample-image
 
+OCI_LAYER_CACHE_DIR = "${TOPDIR}/failing-cache"
 SAMPLES_BREAK ?= ""
 do_rootfs[postfuncs] += "${@'break_feed' if d.getVar('SAMPLES_BREAK') else ''}"
 
