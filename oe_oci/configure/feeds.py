@@ -35,7 +35,7 @@ def read_packages(
     """
     takers = [layer.name for layer in layers if isinstance(layer, PackagesLayer)]
     kind = settings.parsed("IMAGE_PKGTYPE", lambda text: one_of(text, tuple(sorted(FOLDERS))), None)
-    manager = _manager(settings, takers, kind)
+    manager = settings.choice("OCI_PACKAGE_MANAGER", _MANAGERS)
     if takers and installs and manager != CUT and not feeds:
         folders = _read_folders(settings, kind)
         _check_folders(settings, folders, kind, takers)
@@ -46,6 +46,10 @@ def read_packages(
     if takers and kind == "rpm" and database == "status.d":
         message = "'status.d' has a file for each package, and rpm has one database of all"
         settings.fault("OCI_PACKAGE_DATABASE", message, use(tuple(word for word in _DATABASES if word != database)))
+    elif takers and manager in ("native", CUT) and database == "status.d":
+        message = "'status.d' is a form of the database that no package manager writes"
+        hint = 'write "keep", "top" or "remove", or OCI_PACKAGE_MANAGER = "builtin"'
+        settings.fault("OCI_PACKAGE_DATABASE", message, hint)
     return PackageSettings(
         kind=kind,
         feeds=feeds,
@@ -55,7 +59,7 @@ def read_packages(
         bad_recommendations=_words(settings, "BAD_RECOMMENDATIONS", _package),
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
         database=database,
-        manager=manager,
+        manager="builtin" if manager == "auto" else manager,  # which needs no rights and no program
         prefer_color=int(settings.choice("RPM_PREFER_ELF_ARCH", _COLORS)),
     )
 
@@ -71,17 +75,6 @@ def add_database_layer(
         message = f"layer '{added.name}': a layer of that name is added by OCI_PACKAGE_DATABASE = \"top\""
         settings.fault("OCI_LAYERS", message, "write another name")
     return (*layers, added)
-
-
-def _manager(settings: Settings, takers: list[str], kind: str | None) -> str:
-    """What installs packages; `auto` is the built-in installer, which needs no rights and no program."""
-    manager = settings.choice("OCI_PACKAGE_MANAGER", _MANAGERS)
-    # Of rpm there is no such form at all, as is told already.
-    if manager in ("native", CUT) and takers and kind != "rpm" and settings.text("OCI_PACKAGE_DATABASE") == "status.d":
-        message = "'status.d' is a form of the database that no package manager writes"
-        hint = 'write "keep", "top" or "remove", or OCI_PACKAGE_MANAGER = "builtin"'
-        settings.fault("OCI_PACKAGE_DATABASE", message, hint)
-    return "builtin" if manager == "auto" else manager
 
 
 def _native(settings: Settings, platform: Platform, kind: str | None) -> str:
