@@ -42,7 +42,7 @@ INHERIT += "buildstats"
 BB_NUMBER_THREADS = "1"
 SSTATE_DIR = "{work}/sstate"
 BB_HASHSERVE_DB_DIR = "{work}/sstate"
-BBMASK += "/samples/recipes/[^_]*\.bb$"
+BBMASK += "/(samples/recipes|examples)/[^_]*\.bb$"
 """
 _CUT = 'OCI_PACKAGE_MANAGER = "rootfs"\n'
 _HEADING = """\
