@@ -95,7 +95,7 @@ def open_inputs(
 def _read_owned(config: Config) -> Owned:
     """What packages have in the rootfs, where a layer asks for it and the configuration says where to find it."""
     files = [spec.owned for spec in config.layers if isinstance(spec, RestLayer) and spec.owned is not None]
-    return read_owned(files[0]) if files else Owned()
+    return read_owned(files[0], with_needs=config.packages.manager == CUT) if files else Owned()
 
 
 @contextlib.contextmanager

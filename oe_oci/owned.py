@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _VARIABLE = "OCI_ROOTFS_PACKAGES"
 _FORM = 'it holds {"packages": {"NAME": ["/path", …]}}'
+_NEEDS = 'add "needs": {"NAME": ["NAME", …]} to it, or choose another OCI_PACKAGE_MANAGER'
 _LARGEST = 256 << 20  # bytes; of 50,000 packages, or a few million paths
 
 
@@ -24,16 +25,16 @@ class Owned(NamedTuple):
     """What is told of the packages in a rootfs, by their names.
 
     `paths` are those that each has, relative to the root; `needs` the names of the packages that it needs or
-    recommends, None where nothing is told of that; `versions` its version and architecture.
+    recommends; `versions` its version and architecture.
     """
 
     paths: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    needs: Mapping[str, tuple[str, ...]] | None = None
+    needs: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
-def read_owned(path: str) -> Owned:
-    """What the file at a path says.
+def read_owned(path: str, *, with_needs: bool) -> Owned:
+    """What the file at a path says; `with_needs` it must say what packages need.
 
     Raises:
         InputError: there is no such file, or it is of another form.
@@ -57,8 +58,9 @@ def read_owned(path: str) -> Owned:
     if not isinstance(packages, dict):
         raise _malformed(path, "there is no object 'packages' in it")
     paths = {name: tuple(_path(path, name, each) for each in _list(path, name, packages[name])) for name in packages}
-    needs = _words(path, value, "needs") if "needs" in value else None
-    return Owned(paths, needs, _words(path, value, "versions"))
+    if with_needs and "needs" not in value:
+        raise InputError(f"{_VARIABLE}: {path}: does not say what packages need", hint=_NEEDS)
+    return Owned(paths, _words(path, value, "needs"), _words(path, value, "versions"))
 
 
 def _words(path: str, value: dict[str, Any], key: str) -> dict[str, tuple[str, ...]]:

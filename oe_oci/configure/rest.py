@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _VARIABLE, _OWNED = "OCI_ROOTFS_LAYER", "OCI_ROOTFS_PACKAGES"
+_OWNED_HINT = 'name a file, it holds {"packages": {"NAME": ["/path", …]}, "needs": {"NAME": ["NAME", …]}}'
 
 
 def add_rest_layer(
-    settings: Settings, layers: tuple[LayerSpec, ...], *, has_rootfs: bool, is_cut: bool = False
+    settings: Settings, layers: tuple[LayerSpec, ...], *, has_rootfs: bool, is_cut: bool
 ) -> tuple[LayerSpec, ...]:
     """The layers, with that of the rest of the rootfs at the end where one is asked for and there are packages.
 
@@ -48,7 +49,7 @@ def _check_cut(settings: Settings, name: str, owned: str | None) -> None:
         message = f"is empty, and with {manager} all that no package has, such as links of alternatives, would be lost"
         settings.fault(_VARIABLE, message, 'write a name, such as "rootfs"')
     if owned is None and not settings.is_unreadable(_OWNED):
-        settings.fault(_OWNED, f"is not set, and with {manager} it says what layers of packages hold", "set it")
+        settings.fault(_OWNED, f"is not set, and with {manager} it says what layers of packages hold", _OWNED_HINT)
 
 
 def _name(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..accounts import Owners
 from ..config import CUT
-from ..errors import ConfigError, Fault, InputError, nearest
+from ..errors import ConfigError, Fault, nearest
 from ..populate import Wanted, at_real_places
 from ..tree import ancestors, place_of
 from .database import KEEP
@@ -35,13 +35,10 @@ class CutInstaller:
 
     Raises:
         ConfigError: the database that the image is to have tells of packages that no layer has.
-        InputError: nothing is told of what packages need, or a database is damaged.
+        InputError: a database is damaged.
     """
 
     def __init__(self, config: Config, rootfs: Tree, owned: Owned, base: Tree) -> None:
-        if owned.needs is None:
-            hint = 'add "needs": {"NAME": ["NAME", …]} to it, or choose another OCI_PACKAGE_MANAGER'
-            raise InputError("OCI_ROOTFS_PACKAGES: the file does not say what packages need", hint=hint)
         self._rootfs = rootfs
         self._paths, self._needs, self._versions = owned.paths, owned.needs, owned.versions
         self._base = package_names(base)

@@ -11,7 +11,7 @@ from support.configs import config as made
 
 from oe_oci.config import PackagesLayer
 from oe_oci.content import Literal
-from oe_oci.errors import ConfigError, InputError
+from oe_oci.errors import ConfigError
 from oe_oci.owned import Owned
 from oe_oci.packages.cut import CutInstaller
 from oe_oci.tree import DIRECTORY, FILE, SYMLINK, Entry, Tree
@@ -124,11 +124,6 @@ def test_a_name_that_the_rootfs_lacks_is_a_fault() -> None:
     (fault,) = CutInstaller(asked, rootfs(), OWNED, tree()).missing(asked.package_layers[0])
     assert str(fault).startswith("OCI_LAYERS: layer 'low': 'bse' is no package of the rootfs")
     assert "base" in fault.hint
-
-
-def test_without_what_packages_need_nothing_is_cut() -> None:
-    with pytest.raises(InputError, match="does not say what packages need"):
-        CutInstaller(config(low="base"), rootfs(), OWNED._replace(needs=None), tree())
 
 
 @pytest.mark.parametrize("database", ["keep", "top"])

@@ -22,13 +22,24 @@ def test_paths_are_as_a_tree_has_them(tmp_path: Path) -> None:
     odd = decode(b"etc/\xff")
     value = {"packages": {"a": ["/usr//bin/./a", f"/{odd}", "/"], "libb++": []}, "more": 1}
     (tmp_path / "f").write_text(json.dumps(value), encoding="utf-8")
-    assert read_owned(str(tmp_path / "f")) == Owned({"a": ("usr/bin/a", odd, ""), "libb++": ()})
+    assert read_owned(str(tmp_path / "f"), with_needs=False) == Owned({"a": ("usr/bin/a", odd, ""), "libb++": ()})
 
 
 def test_what_packages_need_and_their_versions(tmp_path: Path) -> None:
     value = {"packages": {}, "needs": {"a": ["b", "c"], "b": []}, "versions": {"a": ["1.0-r0", "core2-64"]}}
     (tmp_path / "f").write_text(json.dumps(value), encoding="utf-8")
-    assert read_owned(str(tmp_path / "f"))[1:] == ({"a": ("b", "c"), "b": ()}, {"a": ("1.0-r0", "core2-64")})
+    assert read_owned(str(tmp_path / "f"), with_needs=True)[1:] == (
+        {"a": ("b", "c"), "b": ()},
+        {"a": ("1.0-r0", "core2-64")},
+    )
+
+
+def test_what_packages_need_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text('{"packages": {}}')
+    with pytest.raises(InputError) as caught:
+        read_owned(str(tmp_path / "f"), with_needs=True)
+    assert caught.value.message == f"OCI_ROOTFS_PACKAGES: {tmp_path}/f: does not say what packages need"
+    assert "OCI_PACKAGE_MANAGER" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -53,7 +64,7 @@ def test_what_packages_need_and_their_versions(tmp_path: Path) -> None:
 def test_what_is_of_another_form(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "f").write_bytes(data)
     with pytest.raises(InputError) as caught:
-        read_owned(str(tmp_path / "f"))
+        read_owned(str(tmp_path / "f"), with_needs=False)
     assert caught.value.message.startswith(f"OCI_ROOTFS_PACKAGES: {tmp_path}/f: {message}")
     assert caught.value.hint == HINT
 
@@ -65,6 +76,6 @@ def test_what_is_of_another_form(tmp_path: Path, data: bytes, message: str) -> N
 def test_what_is_no_file(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(InputError) as caught:
-        read_owned(f"{tmp_path}/{name}")
+        read_owned(f"{tmp_path}/{name}", with_needs=False)
     assert caught.value.message == f"OCI_ROOTFS_PACKAGES: {tmp_path}/{name}: {message}"
     assert caught.value.hint == f"set it to a file, {HINT}; or leave it out"
