@@ -25,10 +25,10 @@ from .errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     # Older BitBakes look for the source of all that can be called by a public name here.
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
-    from .config import Config, LayerSpec
+    from .config import Config, LayerSpec, PackageSettings
     from .inputs import Options
 
     T = TypeVar("T")
@@ -140,7 +140,7 @@ def write_conf(d: Any) -> None:
     _write(os.path.join(folder, CONF), image_conf(d, config))
     for layer in config.layers:
         if isinstance(layer, RestLayer) and layer.owned == os.path.join(folder, "packages.json"):
-            _write(layer.owned, json.dumps(_attempt(lambda: owned(d, with_needs=config.packages.manager == CUT))))
+            _write(layer.owned, json.dumps(_attempt(lambda: owned(d, config.packages))))
 
 
 def _write(path: str, text: str) -> None:
@@ -148,7 +148,7 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def owned(d: Any, *, with_needs: bool) -> dict[str, dict[str, list[str]]]:
+def owned(d: Any, packages: PackageSettings) -> dict[str, dict[str, list[str]]]:
     """What pkgdata says of the packages in the rootfs, by its names in the database, as `oe_oci/owned.py` reads it.
 
     Raises:
@@ -159,9 +159,9 @@ def owned(d: Any, *, with_needs: bool) -> dict[str, dict[str, list[str]]]:
     listed = _listed(d)
     data = {name: read_pkgdatafile(os.path.join(d.getVar("PKGDATA_DIR"), "runtime-reverse", name)) for name in listed}
     value = {"packages": {name: sorted(json.loads(_field(one, "FILES_INFO") or "{}")) for name, one in data.items()}}
-    if with_needs:
+    if packages.manager == CUT:
         versions = {name: [*reversed(facts)] for name, facts in listed.items()}
-        value.update(needs=_needs(d, data), versions=versions)
+        value.update(needs=_needs(d, data, packages), versions=versions)
     return value
 
 
@@ -176,23 +176,21 @@ def _listed(d: Any) -> dict[str, list[str]]:
         raise ConfigError([Fault("IMAGE_MANIFEST", message, hint)]) from error
 
 
-def _needs(d: Any, data: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+def _needs(d: Any, data: dict[str, dict[str, str]], packages: PackageSettings) -> dict[str, list[str]]:
     """What each package depends on and recommends, of those in the rootfs, whatever name it is called by."""
     from oe.packagedata import get_package_mapping
 
     providers = {word: name for name, one in data.items() for word in _names(_field(one, "RPROVIDES"))}
-    source = Datastore(d)
-    unwanted = {*(source.get("BAD_RECOMMENDATIONS") or "").split(), *(source.get("PACKAGE_EXCLUDE") or "").split()}
 
-    def found(words: list[str]) -> set[str]:
+    def found(words: Iterable[str]) -> set[str]:
         named = ((word, str(get_package_mapping(word, word, d))) for word in words)
         return {name if name in data else providers.get(name, providers.get(word, "")) for word, name in named} - {""}
 
+    unwanted = found((*packages.bad_recommendations, *packages.exclude))
     needs = {}
     for name, one in data.items():
-        recommended = [] if source.get("NO_RECOMMENDATIONS") == "1" else _names(_field(one, "RRECOMMENDS"))
-        needed = found(_names(_field(one, "RDEPENDS"))) | (found(recommended) - found([*unwanted]))
-        needs[name] = sorted(needed - {name})
+        recommended = found(_names(_field(one, "RRECOMMENDS"))) if packages.recommends else set()
+        needs[name] = sorted((found(_names(_field(one, "RDEPENDS"))) | (recommended - unwanted)) - {name})
     return needs
 
 

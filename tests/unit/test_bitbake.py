@@ -8,6 +8,7 @@ import sys
 import types
 
 import pytest
+from support.configs import PACKAGES
 from support.datastore import Class, DataStore, Fatal, SkipRecipe, stand_in
 
 import oe_oci.bitbake
@@ -393,7 +394,7 @@ def test_paths_are_told_with_the_package_that_owns_them(tmp_path):
             "PKGDATA_DIR": str(tmp_path / "pkgdata"),
         }
     )
-    assert owned(d, with_needs=False) == {"packages": {"libfoo1": ["/usr/lib/a", "/usr/lib/b"], "empty": []}}
+    assert owned(d, PACKAGES) == {"packages": {"libfoo1": ["/usr/lib/a", "/usr/lib/b"], "empty": []}}
 
 
 def test_what_packages_need_is_told_by_the_names_that_the_rootfs_has(tmp_path):
@@ -408,13 +409,12 @@ def test_what_packages_need_is_told_by_the_names_that_the_rootfs_has(tmp_path):
     for name, text in relations.items():
         (data / name).write_text(text)
     (tmp_path / "app.manifest").write_text("".join(f"{name} all 1.0-r0\n" for name in relations))
-    values = {"IMAGE_MANIFEST": str(tmp_path / "app.manifest"), "PKGDATA_DIR": str(tmp_path / "pkgdata")}
-    d = DataStore({**values, "BAD_RECOMMENDATIONS": "bad", "PACKAGE_EXCLUDE": "worse"})
-    found = owned(d, with_needs=True)
+    d = DataStore({"IMAGE_MANIFEST": str(tmp_path / "app.manifest"), "PKGDATA_DIR": str(tmp_path / "pkgdata")})
+    settings = PACKAGES._replace(manager="rootfs", bad_recommendations=("bad",), exclude=("worse",))
+    found = owned(d, settings)
     assert found["needs"]["app"] == ["busybox", "libfoo1", "nice"]
     assert found["versions"]["libfoo1"] == ["1.0-r0", "all"]
-    d.setVar("NO_RECOMMENDATIONS", "1")
-    assert owned(d, with_needs=True)["needs"]["app"] == ["busybox", "libfoo1"]
+    assert owned(d, settings._replace(recommends=False))["needs"]["app"] == ["busybox", "libfoo1"]
 
 
 def test_layers_cut_from_the_rootfs_need_no_tool_and_are_told_what_packages_need(tmp_path):
