@@ -182,6 +182,15 @@ def without_database(made: Room, root: Path) -> Path:
     return root
 
 
+def finished(made: Room, name: str, database: str) -> Path:
+    """A rootfs as a build leaves it; without the database where the image is to have none."""
+    root = made.rootfs(name, "base", "app")
+    if database == "remove":
+        without_database(made, root)
+    processed(root)
+    return root
+
+
 # ---- the rootfs itself
 
 
@@ -260,10 +269,7 @@ def test_a_package_that_is_in_no_layer_is_not_in_the_image(made, word):
 
 @pytest.mark.parametrize("word", ["keep", "top", "remove"])
 def test_layers_of_packages_can_be_cut_from_the_rootfs(made, word):
-    root = made.rootfs(f"root cut {word}", "base", "app")
-    if word == "remove":
-        without_database(made, root)
-    processed(root)
+    root = finished(made, f"root cut {word}", word)
     image = made.build(f"cut {word}", root, f'OCI_PACKAGE_DATABASE = "{word}"', manager="rootfs")
     compare.assert_same(compare.listing(root), image.tree)
     base, app, rest = (image.paths(layer) for layer in range(3))
@@ -298,10 +304,7 @@ def test_a_database_of_more_than_the_image_has_is_refused(made):
 def test_with_the_package_manager_itself(made, word):
     native = next(one for one in MANAGERS.values() if one.kind == made.kind and one.value == "native")
     tools.need(*native.programs)
-    root = made.rootfs(f"root native {word}", "base", "app")
-    if word == "remove":
-        without_database(made, root)
-    processed(root)
+    root = finished(made, f"root native {word}", word)
     image = made.build(f"native-{word}", root, f'OCI_PACKAGE_DATABASE = "{word}"', manager="native")
     compare.assert_same(compare.listing(root), image.tree)
 
