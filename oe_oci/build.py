@@ -17,7 +17,7 @@ from .layer import members, write_layer
 from .memory import open_memory
 from .oci.image import Added, Loadable, NewImage, make_docker_manifest, make_image, make_index
 from .oci.spec import LAYOUT_FILE
-from .outputs import check_place, layout_output, publish, staged_layout, write_archives, write_documents
+from .outputs import Archives, check_place, layout_output, publish, staged_file, staged_layout, write_documents
 from .plan import plan_layers
 from .report import BuildReport, LayerReport, report_bytes
 from .revision import find_revision
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .memory import Memory
     from .packages.installation import Installer
     from .plan import PlannedLayer
-
-_ARCHIVE_LEVELS = {"gzip": 6, "zstd": 3, "none": 0}
 
 
 def build(config: Config, options: Options) -> BuildReport:
@@ -47,18 +45,24 @@ def build(config: Config, options: Options) -> BuildReport:
     with (
         staging(config.deploy_dir, config.names.base) as stage,
         open_memory(config, paranoid=options.paranoid) as memory,
+        Archives(stage, config.names, for_archives, jobs=options.jobs, epoch=config.epoch or 0) as archives,
     ):
         layout = os.path.join(stage, "layout")
         writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory)
         with open_inputs(config, options, memory, stage) as (base, inputs):
-            layers = [writer.write(planned, inputs.installer) for planned in plan_layers(config, inputs)]
+            layers = []
+            for planned in plan_layers(config, inputs):
+                layers.append(writer.write(planned, inputs.installer))
+                if config.archives and layers[-1].blob is not None:
+                    name = f"blobs/sha256/{layers[-1].blob.digest.hex}"
+                    archives.add(name, staged_file(stage, name))
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
-        archives = _archives(stage, image, config, for_archives, options)
+        written = _finish(archives, stage, image, config, options)
         notes = (*config.notes, *writer.notes)
-        report = report._replace(archives=archives, archive_compressor=for_archives.identity, notes=notes)
+        report = report._replace(archives=written, archive_compressor=for_archives.identity, notes=notes)
         options.status("outputs")
-        publish(stage, config.deploy_dir, config.names, archives, report_bytes(report.to_json()))
+        publish(stage, config.deploy_dir, config.names, written, report_bytes(report.to_json()))
     return report
 
 
@@ -151,13 +155,14 @@ def archive_method(config: Config) -> Method:
     """How archives are compressed: by the pinned compressor where it can."""
     algorithm = {"": "none", "gz": "gzip", "zst": "zstd"}[config.archive_compression]
     pinned = config.compression.compressor if config.compression.algorithm == algorithm else "auto"
-    return choose(Compression(algorithm, _ARCHIVE_LEVELS[algorithm], pinned), "OCI_IMAGE_TAR_COMPRESSION")
+    return choose(Compression(algorithm, None, pinned), "OCI_IMAGE_TAR_COMPRESSION")
 
 
-def _archives(stage: str, image: NewImage, config: Config, method: Method, options: Options) -> dict[str, ArchiveFacts]:
+def _finish(
+    archives: Archives, stage: str, image: NewImage, config: Config, options: Options
+) -> dict[str, ArchiveFacts]:
     if not config.archives:
         return {}
     options.status("archives")
     docker = make_docker_manifest([Loadable(image.config_descriptor, image.layers, (config.names.full,))])
-    files = {**staged_layout(stage), "manifest.json": Literal(docker)}
-    return write_archives(stage, config.names, files, method, jobs=options.jobs, epoch=config.epoch or 0)
+    return archives.finish({**staged_layout(stage), "manifest.json": Literal(docker)})

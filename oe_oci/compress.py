@@ -66,7 +66,7 @@ def choose(compression: Compression, variable: str = "OCI_LAYER_COMPRESSOR") -> 
         return Method("none", {"name": "none"}, lambda sink, _jobs, _size: _Stored(sink))
     names = ("zlib-ng", "zlib") if compression.algorithm == "gzip" else ("pyzstd", "zstd")
     for name in names if compression.compressor == "auto" else (compression.compressor,):
-        method = _METHODS[name](compression.level)
+        method = _METHODS[name](compression.level or _LEVELS[name])
         if method is not None:
             return method
     if compression.compressor == "auto":
@@ -117,6 +117,8 @@ def _zstd_program(level: int) -> Method | None:
     return Method("zstd", identity, lambda sink, jobs, size: _ZstdProgram(sink, jobs, size, level), sized=True)
 
 
+# Of zlib and zlib-ng those that make about the same size; benchmarks/levels measures the others.
+_LEVELS = {"zlib-ng": 6, "zlib": 4, "pyzstd": 3, "zstd": 3}
 _METHODS: dict[str, Callable[[int], Method | None]] = {
     "zlib-ng": _zlib_ng,
     "zlib": _zlib,

@@ -172,10 +172,13 @@ class AutoLabels(NamedTuple):
 
 
 class Compression(NamedTuple):
-    """How layers are compressed: `gzip`, `zstd` or `none`; `compressor` as OCI_LAYER_COMPRESSOR says."""
+    """How layers are compressed: `gzip`, `zstd` or `none`; `compressor` as OCI_LAYER_COMPRESSOR says.
+
+    Without a `level` it is the compressor's own default.
+    """
 
     algorithm: str
-    level: int
+    level: int | None
     compressor: str
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from .archive import ArchiveFacts, write_archive
+from .archive import Archive, ArchiveFacts, archive_size
 from .config import ARCHIVES
 from .content import Region
 from .errors import InputError, ToolError
@@ -74,26 +75,81 @@ def _write(path: str, data: bytes) -> None:
         raise ToolError(f"cannot write {path}: {error.strerror}") from error
 
 
+def staged_file(stage: str, name: str) -> Content:
+    """A file of the staged layout, by its path in it."""
+    path = os.path.join(stage, "layout", name)
+    return Region(os.fsencode(path), 0, os.path.getsize(path))
+
+
 def staged_layout(stage: str) -> dict[str, Content]:
-    """The files of the staged layout, by their path in it."""
-    files: dict[str, Content] = {}
+    """The files of the staged layout, by their path in it, sorted."""
     layout = os.path.join(stage, "layout")
-    for folder, _, found in os.walk(layout):
-        for name in found:
-            path = os.path.join(folder, name)
-            files[os.path.relpath(path, layout)] = Region(os.fsencode(path), 0, os.path.getsize(path))
-    return files
+    paths = (os.path.join(folder, name) for folder, _, found in os.walk(layout) for name in found)
+    return {name: staged_file(stage, name) for name in sorted(os.path.relpath(path, layout) for path in paths)}
 
 
-def write_archives(
-    stage: str, names: Names, files: Mapping[str, Content], method: Method, *, jobs: int, epoch: int
-) -> dict[str, ArchiveFacts]:
-    """Write both archives into `stage`; their facts by name. `files` are those of the layout, and manifest.json."""
-    tops = ("", layout_output(names).name)
-    return {
-        output.name: write_archive(os.path.join(stage, output.name), files, top, method, jobs=jobs, epoch=epoch)
-        for output, top in zip(archive_outputs(names, method.algorithm), tops)
-    }
+class Archives:
+    """Both archives of a layout, made in `stage` by a thread while the layout is made; a context manager.
+
+    Where the method must know how much will come, they are made at the end.
+    """
+
+    def __init__(self, stage: str, names: Names, method: Method, *, jobs: int, epoch: int) -> None:
+        tops = ("", layout_output(names).name)
+        self._tops = dict(zip((one.name for one in archive_outputs(names, method.algorithm)), tops))
+        self._stage, self._method, self._jobs, self._epoch = stage, method, jobs, epoch
+        self._files: dict[str, Content] = {}
+        self._open: dict[str, Archive] = {}
+        self._running: list[Future[None]] = []
+        self._pool = ThreadPoolExecutor(1, "archives")
+
+    def __enter__(self) -> Archives:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with contextlib.ExitStack() as stack:
+            for archive in self._open.values():
+                stack.enter_context(archive)
+
+    def add(self, name: str, content: Content) -> None:
+        """Add the file of a path in the layout, unless it is there; it may not change any more.
+
+        Raises:
+            ToolError: the archives can not be made.
+        """
+        if name in self._files:
+            return
+        self._files[name] = content
+        if not self._method.sized:
+            self._begin()
+            self._write(name, content)
+
+    def finish(self, files: Mapping[str, Content]) -> dict[str, ArchiveFacts]:
+        """Add what is not there yet of these files, in their order; the facts of both archives, by name.
+
+        Raises:
+            ToolError: the disk is full or a file can not be read.
+        """
+        for name, content in files.items():
+            self.add(name, content)
+        if self._method.sized:
+            self._begin()
+            for name, content in self._files.items():
+                self._write(name, content)
+        for future in self._running:
+            future.result()
+        return {name: archive.finish() for name, archive in self._open.items()}
+
+    def _begin(self) -> None:
+        for name, top in self._tops.items():
+            if name not in self._open:
+                size = archive_size(self._files, top, self._epoch) if self._method.sized else 0
+                path, options = os.path.join(self._stage, name), {"jobs": self._jobs, "epoch": self._epoch}
+                self._open[name] = Archive(path, top, self._method, **options, size=size)
+
+    def _write(self, name: str, content: Content) -> None:
+        self._running += (self._pool.submit(archive.add, name, content) for archive in self._open.values())
 
 
 def publish(stage: str, deploy_dir: str, names: Names, archives: dict[str, ArchiveFacts], report: bytes) -> None:

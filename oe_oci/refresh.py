@@ -29,7 +29,7 @@ from .oci.spec import (
     as_text,
     parse_json,
 )
-from .outputs import layout_output, publish, report_output, share, write_archives
+from .outputs import Archives, layout_output, publish, report_output, share
 from .report import report_bytes
 from .staging import staging
 
@@ -71,7 +71,8 @@ def refresh(config: Config, options: Options) -> dict[str, Any] | None:
             docker = make_docker_manifest(_loadable([chosen, *found], config.names))
             files: dict[str, Content] = {name: layout.region(name) for name in ("oci-layout", "index.json")}
             files.update(blobs, **{"manifest.json": Literal(docker)})
-            archives = write_archives(stage, config.names, files, method, jobs=options.jobs, epoch=config.epoch or 0)
+            with Archives(stage, config.names, method, jobs=options.jobs, epoch=config.epoch or 0) as both:
+                archives = both.finish(dict(sorted(files.items())))
         report = _report(before, chosen, config, archives, method)
         share(path, ["oci-layout", "index.json", *blobs])
         publish(stage, config.deploy_dir, config.names, archives, report_bytes(report))

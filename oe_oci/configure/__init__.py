@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..config import LayerSpec
     from .settings import VariableSource
 
-_LEVELS = {"gzip": (6, 1, 9), "zstd": (3, 1, 19)}
+_LEVELS = {"gzip": (1, 9), "zstd": (1, 19)}
 _COMPRESSORS = {"gzip": ("auto", "zlib-ng", "zlib"), "zstd": ("auto", "pyzstd", "zstd"), NONE: ("auto",)}
 _LAST_SECOND = 253402300799  # of the year 9999: RFC 3339 writes no later one
 # What PV holds where nobody chose a version: BitBake's own default, and what recipes write before a revision.
@@ -237,7 +237,8 @@ def _date(text: str) -> str:
 
 def _read_compression(settings: Settings) -> Compression:
     name = "OCI_LAYER_COMPRESSOR"
-    algorithm, level = settings.parsed("OCI_LAYER_COMPRESSION", _algorithm, ("gzip", 6))
+    usual: tuple[str, int | None] = ("gzip", None)
+    algorithm, level = settings.parsed("OCI_LAYER_COMPRESSION", _algorithm, usual)
     known = tuple(dict.fromkeys(word for words in _COMPRESSORS.values() for word in words))
     compressor = settings.choice(name, known)
     if compressor not in _COMPRESSORS[algorithm]:
@@ -246,16 +247,16 @@ def _read_compression(settings: Settings) -> Compression:
     return Compression(algorithm, level, compressor)
 
 
-def _algorithm(text: str) -> tuple[str, int]:
+def _algorithm(text: str) -> tuple[str, int | None]:
     word, colon, level = text.partition(":")
     algorithm = one_of(word, ("gzip", "zstd", NONE))
     if algorithm == NONE:
         if colon:
             raise wrong(f"{quoted(text)}: 'none' has no level", "write 'none'")
-        return NONE, 0
-    usual, first, last = _LEVELS[algorithm]
+        return NONE, None
     if not colon:
-        return algorithm, usual
+        return algorithm, None
+    first, last = _LEVELS[algorithm]
     if not re.fullmatch(r"[0-9]{1,2}", level) or not first <= int(level) <= last:
         raise wrong(f"{quoted(level)} is not a level of {algorithm}", f"write a number from {first} to {last}")
     return algorithm, int(level)

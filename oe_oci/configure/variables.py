@@ -237,7 +237,8 @@ TABLE = (
         "layers",
         "gzip",
         "How layers are compressed. Old versions of Docker refuse `zstd`.",
-        "`gzip[:1-9]` (6), `zstd[:1-19]` (3) or `none`.",
+        "`gzip[:1-9]`, `zstd[:1-19]` or `none`. Without a number it is the compressor's own: 6 of zlib-ng, 4 of zlib,"
+        " 3 of zstd.",
     ),
     Variable(
         "OCI_LAYER_COMPRESSOR",

@@ -34,7 +34,7 @@ def config(**fields) -> Config:
         "path_rules": (),
         "packages": PACKAGES,
         "accounts": Accounts(),
-        "compression": Compression("gzip", 6, "auto"),
+        "compression": Compression("gzip", None, "auto"),
         "archives": False,
         "archive_compression": "",
         "epoch": 0,

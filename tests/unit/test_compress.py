@@ -94,6 +94,13 @@ def test_a_pinned_compressor_that_is_absent_is_an_error(monkeypatch):
         choose(Compression("gzip", 6, "zlib-ng"))
 
 
+@pytest.mark.parametrize(("compressor", "level"), [("zlib-ng", 6), ("zlib", 4), ("pyzstd", 3), ("zstd", 3)])
+def test_each_compressor_has_a_level_of_its_own(compressor, level):
+    algorithm = "gzip" if compressor.startswith("zlib") else "zstd"
+    assert choose(Compression(algorithm, None, compressor)).identity["level"] == level
+    assert choose(Compression(algorithm, 9, compressor)).identity["level"] == 9
+
+
 def test_auto_falls_back_and_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "zlib_ng", None)
     monkeypatch.setitem(sys.modules, "pyzstd", None)

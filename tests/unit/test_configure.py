@@ -46,7 +46,7 @@ def test_nothing_but_a_rootfs() -> None:
         path_rules=(),
         packages=PACKAGES,
         accounts=Accounts(),
-        compression=Compression("gzip", 6, "auto"),
+        compression=Compression("gzip", None, "auto"),
         archives=True,
         archive_compression="",
         epoch=None,
@@ -203,16 +203,16 @@ class TestLayers:
     @pytest.mark.parametrize(
         ("text", "found"),
         [
-            ("", ("gzip", 6)),
-            ("gzip", ("gzip", 6)),
+            ("", ("gzip", None)),
+            ("gzip", ("gzip", None)),
             ("gzip:1", ("gzip", 1)),
             ("gzip:9", ("gzip", 9)),
-            ("zstd", ("zstd", 3)),
+            ("zstd", ("zstd", None)),
             ("zstd:19", ("zstd", 19)),
-            ("none", ("none", 0)),
+            ("none", ("none", None)),
         ],
     )
-    def test_compression(self, text: str, found: tuple[str, int]) -> None:
+    def test_compression(self, text: str, found: tuple[str, int | None]) -> None:
         assert made(OCI_LAYER_COMPRESSION=text).compression == Compression(*found, "auto")
 
     @pytest.mark.parametrize("text", ["gzip:0", "gzip:10", "gzip:", "zstd:20", "zstd:0", "none:", "gzip:x", "gzip:٣"])
