@@ -12,7 +12,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from .config import HostLayer
+from .config import CUT, HostLayer
 from .configure import configure
 from .configure.baseref import is_path
 from .configure.feeds import FOLDERS
@@ -69,8 +69,16 @@ class Datastore:
             return None  # do_rootfs warns that it can not leave them out
         value = self._d.getVar(name)
         if name == "OCI_PACKAGE_MANAGER" and value == "auto":
-            return "native"
+            return self._manager()
         return value
+
+    def _manager(self) -> str:
+        """What layers are made by: do_rootfs has installed all packages, unless each layer is to have its database.
+
+        Of the files that no package has there must be a layer then.
+        """
+        there = self._d.getVar("OCI_ROOTFS_LAYER") and self._d.getVar("OCI_PACKAGE_DATABASE") == "remove"
+        return CUT if there else "native"
 
     def _archs(self) -> Any:
         """The architectures as the format's packages name them."""
@@ -110,8 +118,9 @@ def prepare(d: Any) -> None:
         d.setVar("ROOTFS_BOOTSTRAP_INSTALL", "")  # a container has no first boot
     _add_dependencies(d, config)
     _add_signature(d, config)
-    d.prependVarFlag(TASK, "prefuncs", "oci_begin ")
-    d.appendVarFlag(TASK, "prefuncs", " oci_write_conf")
+    # The size of a file system is no matter here, and to find it out takes longer than to make a small image.
+    before = (name for name in (d.getVarFlag(TASK, "prefuncs") or "").split() if name != "set_image_size")
+    d.setVarFlag(TASK, "prefuncs", " ".join(("oci_begin", *before, "oci_write_conf")))
     d.appendVarFlag(TASK, "postfuncs", " oci_refresh")
 
 

@@ -72,4 +72,4 @@ def images(build: Build) -> Images:
 def second_build(build: Build) -> Iterator[Images]:
     """A few images made from nothing in another folder."""
     with tools.scratch(mode=0o755) as folder:
-        yield Images(build.elsewhere(folder / "elsewhere"), ("single", "derived", "multi"))
+        yield Images(build.elsewhere(folder / "elsewhere"), ("single", "derived", "multi", "installed"))

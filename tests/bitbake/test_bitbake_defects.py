@@ -12,6 +12,7 @@ from support import installed, tools
 from support.bitbake import Failed
 from support.merge import read_image, read_tar
 
+MULTI = ["multi", "installed"]  # layers cut from the rootfs, and layers that the package manager installs
 # The time of all that a recipe here makes, and that of what has a later one in a root file system.
 PACKAGED, DATED = 1302044400 * 10**9, 1700000000 * 10**9
 MODES = {
@@ -44,16 +45,17 @@ def documents(build, name):
     return entry, manifest, config
 
 
-@pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.parametrize("name", ["single", *MULTI])
 def test_defect_01_owners_are_kept(images, name):
     found = image(images(name), name).merged
     owners = {b"var/lib/samples/secret": (1234, 1234), b"usr/bin/setgid": (0, 42), b"opt/data/own/file": (1234, 1234)}
     assert {path: (found[path].uid, found[path].gid) for path in owners} == owners
 
 
-def test_defects_02_and_03_layers_of_packages_hold_them(images):
+@pytest.mark.parametrize("name", MULTI)
+def test_defects_02_and_03_layers_of_packages_hold_them(images, name):
     """Nothing was installed into them: of ipk packages (2), and of deb packages (3)."""
-    layers = image(images("multi")).layers
+    layers = image(images(name), name).layers
     expected = [
         {b"bin/busybox", b"etc/passwd", b"etc/fstab"},
         {b"usr/bin/setuid", b"usr/share/links/a/one", b"usr/lib/liba.txt", b"usr/share/names/plus++"},
@@ -90,7 +92,7 @@ def test_defects_05_and_06_the_cache_has_what_is_there_now(images):
     assert image(build, "changing").merged[b"usr/bin/setuid"].mode == "4111"
 
 
-@pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.parametrize("name", ["single", *MULTI])
 def test_defect_07_roots_password_is_locked(images, name):
     build = images(name)
     with tarfile.open(build.rootfs(name)) as archive:
@@ -99,7 +101,7 @@ def test_defect_07_roots_password_is_locked(images, name):
     assert image(build, name).merged[b"etc/passwd"].digest == read_tar(build.rootfs(name))[b"etc/passwd"].digest
 
 
-@pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.parametrize("name", ["single", *MULTI])
 def test_defect_08_modes_are_kept(images, name):
     found = image(images(name), name).merged
     assert {path: found[path].mode for path in MODES} == MODES
@@ -112,20 +114,22 @@ def test_defect_09_the_database_has_the_packages_of_all_layers(images, tmp_path)
     assert installed.versions(build.kind, root).keys() == named | {"unwanted", "excluded"}
 
 
-def test_defect_10_a_name_that_ends_in_plus_is_that_package(images):
-    layers = image(images("multi")).layers
+@pytest.mark.parametrize("name", MULTI)
+def test_defect_10_a_name_that_ends_in_plus_is_that_package(images, name):
+    layers = image(images(name), name).layers
     assert [b"usr/lib/libfoo++.txt" in layer for layer in layers[:4]] == [False, False, False, True]
     assert not any(b"usr/lib/libfoo.txt" in layer for layer in layers)
 
 
-def test_defect_11_what_the_base_has_is_not_shipped_again(images):
-    build = images("derived-multi")
+@pytest.mark.parametrize("name", ["derived-multi", "derived-installed"])
+def test_defect_11_what_the_base_has_is_not_shipped_again(images, name):
+    build = images(name)
     base = image(build, "base")
-    for layer in image(build, "derived-multi").layers[len(base.layers) :]:
+    for layer in image(build, name).layers[len(base.layers) :]:
         assert not names(layer) & {b"usr/bin/setuid", b"etc/fstab", b"var/lib/samples/secret"}
 
 
-@pytest.mark.parametrize("name", ["multi", "kept"])
+@pytest.mark.parametrize("name", [*MULTI, "kept"])
 def test_defect_12_nothing_of_the_package_manager_is_left(images, name):
     build = images(name)
     own = re.compile(rb"etc/(dnf|rpm|rpmrc|yum|apt)(/|$)|var/(cache|log)/(dnf|apt|opkg)|var/lib/(dnf|apt/lists)")
@@ -135,14 +139,14 @@ def test_defect_12_nothing_of_the_package_manager_is_left(images, name):
     assert [any(databases.match(path) for path in names(layer)) for layer in layers[:3]] == [name == "kept"] * 3
 
 
-@pytest.mark.parametrize("name", ["single", "derived", "multi"])
+@pytest.mark.parametrize("name", ["single", "derived", *MULTI])
 def test_defect_13_a_second_build_makes_the_same_layers(images, second_build, name):
     first, second = images(name).report(name), second_build(name).report(name)
     assert [layer["digest"] for layer in first["layers"]] == [layer["digest"] for layer in second["layers"]]
     assert first["image"]["digest"] == second["image"]["digest"]
 
 
-@pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.parametrize("name", ["single", *MULTI])
 def test_defect_14_hard_links_and_times_of_directories_are_kept(images, name):
     build = images(name)
     found, rootfs = image(build, name).merged, read_tar(build.rootfs(name))
@@ -150,18 +154,18 @@ def test_defect_14_hard_links_and_times_of_directories_are_kept(images, name):
     assert found[links + b"b/c/three"].names == {links + b"a/one", links + b"a/two", links + b"b/c/three"}
     assert found[b"opt/data/same"].names == {b"opt/data/same", b"opt/data/own/file"}
     for path in (links + b"a", links + b"b/c", b"usr/share/names/empty"):
-        assert found[path].mtime in ({rootfs[path].mtime} if name == "single" else {PACKAGED, DATED})
+        assert found[path].mtime in ({PACKAGED, DATED} if name == "installed" else {rootfs[path].mtime})
     assert found[b"opt/data/own"].mtime == rootfs[b"opt/data/own"].mtime
 
 
-@pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.parametrize("name", ["single", *MULTI])
 def test_defect_15_device_nodes_are_kept(images, name):
     found = image(images(name), name).merged
     facts = {path: (found[path].kind, found[path].device) for path in (b"opt/null", b"opt/disk")}
     assert facts == {b"opt/null": ("character device", (1, 3)), b"opt/disk": ("block device", (8, 1))}
 
 
-@pytest.mark.parametrize("name", ["single", "derived", "multi"])
+@pytest.mark.parametrize("name", ["single", "derived", *MULTI])
 def test_defect_16_every_blob_is_referenced(images, name):
     build = images(name)
     entry, manifest, _ = documents(build, name)

@@ -12,6 +12,7 @@ from support.merge import read_image, read_tar
 
 from oe_oci.oci.verify import verify
 
+MULTI = ["multi", "installed"]  # layers cut from the rootfs, and layers that the package manager installs
 OUTSIDE = {b"usr/bin/outside", b"usr/share/outside", b"usr/share/outside/file"}
 
 
@@ -68,27 +69,27 @@ def test_what_is_in_a_rootfs_is_what_this_suite_is_about(images):
     assert (b"usr/share/unwanted" in found) == (build.kind == "deb")  # which has no BAD_RECOMMENDATIONS
 
 
-def test_layers_of_all_types(images):
-    build = images("multi")
-    assert_is_rootfs(build, "multi", host={b"etc/from-host"}, without=OUTSIDE)
-    from_host = merged(build, "multi")[b"etc/from-host"]
+@pytest.mark.parametrize("name", MULTI)
+def test_layers_of_all_types(images, name):
+    build = images(name)
+    assert_is_rootfs(build, name, host={b"etc/from-host"}, without=OUTSIDE, times=name == "multi")
+    from_host = merged(build, name)[b"etc/from-host"]
     assert (from_host.mode, from_host.uid, from_host.gid) == ("0644", 0, 0)
 
 
 def test_layers_cut_from_the_rootfs(images):
-    build = images("cut")
-    assert_is_rootfs(build, "cut", host={b"etc/from-host"}, without=OUTSIDE, times=True)
-    native, cut = (read_image(build.layout(name)).layers for name in ("multi", "cut"))
+    build = images("multi")
+    native, cut = (read_image(images(name).layout(name)).layers for name in ("installed", "multi"))
     assert len(cut) == len(native)
     for one, other in zip(native[1:4], cut[1:4]):
         assert {path for path, member in other.items() if not member.isdir()} <= one.keys()
     assert {b"usr/bin/app", b"usr/lib/libb.txt", b"usr/share/nice"} <= cut[2].keys()
-    packages = [layer["packages"] for layer in build.report("cut")["layers"] if "packages" in layer]
+    packages = [layer["packages"] for layer in build.report("multi")["layers"] if "packages" in layer]
     assert {"base-files", "busybox"} <= {one["name"] for one in packages[0]}
     assert all(one["version"] and one["architecture"] for layer in packages for one in layer)
 
 
-@pytest.mark.parametrize("name", ["multi", "cut"])
+@pytest.mark.parametrize("name", MULTI)
 def test_packages_outside_the_layers_do_not_leak(images, name):
     build = images(name)
     assert read_tar(build.rootfs(name)).keys() >= OUTSIDE
@@ -121,8 +122,9 @@ def test_one_layer_on_a_base(images):
     assert b"usr/bin/setuid" not in derived.layers[-1]
 
 
-def test_layers_on_a_base(images):
-    assert_is_rootfs(images("derived-multi"), "derived-multi", base="base")
+@pytest.mark.parametrize("name", ["derived-multi", "derived-installed"])
+def test_layers_on_a_base(images, name):
+    assert_is_rootfs(images(name), name, base="base")
 
 
 def test_on_a_base_that_lies_somewhere(images):
@@ -139,7 +141,7 @@ def test_on_a_base_that_lies_somewhere(images):
 def merged_usr(images):
     """The build with all of it below /usr."""
     build = images("single").apart("usrmerge")
-    build.run("-k", "single", "multi", conf='DISTRO_FEATURES:append = " usrmerge"\n', status=None)
+    build.run("-k", "single", *MULTI, conf='DISTRO_FEATURES:append = " usrmerge"\n', status=None)
     return build
 
 
@@ -148,6 +150,7 @@ def test_usrmerge_in_one_layer(merged_usr):
     assert merged(merged_usr, "single")[b"bin"].target == b"usr/bin"
 
 
-def test_usrmerge_in_layers(merged_usr):
-    assert_is_rootfs(merged_usr, "multi", host={b"etc/from-host"}, without=OUTSIDE)
-    assert merged(merged_usr, "multi")[b"bin"].target == b"usr/bin"
+@pytest.mark.parametrize("name", MULTI)
+def test_usrmerge_in_layers(merged_usr, name):
+    assert_is_rootfs(merged_usr, name, host={b"etc/from-host"}, without=OUTSIDE)
+    assert merged(merged_usr, name)[b"bin"].target == b"usr/bin"

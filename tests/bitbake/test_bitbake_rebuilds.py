@@ -10,7 +10,7 @@ import shlex
 import pytest
 from support.compare import contents
 
-IMAGES = ["single", "base", "derived", "multi"]
+IMAGES = ["single", "base", "derived", "multi", "installed"]
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -22,7 +22,7 @@ def test_built_in_two_folders(images, second_build, name):
     assert first == second
 
 
-@pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.parametrize("name", ["single", "multi", "installed"])
 def test_made_again_after_the_layers_files_were_replaced(images, name):
     """Older series' pseudo keeps account of all that a task writes, and ends one that finds it replaced."""
     build = images(name)

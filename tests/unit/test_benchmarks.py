@@ -32,7 +32,7 @@ def run(
 
 class TestClassInBitBake:
     def test_classes_are_compared_within_each_round(self):
-        walls = {bitbake.OURS: (1, 2, 4), bitbake.CUT: (1, 1, 1), bitbake.OTHER: (10, 30, 20)}
+        walls = {bitbake.OURS: (1, 2, 4), bitbake.INSTALLED: (1, 1, 1), bitbake.OTHER: (10, 30, 20)}
         runs = [
             bitbake.Timed("big-multi", bitbake.COLD, maker, number, walls[maker][number - 1], 4, 2_500_000)
             for number in (1, 2, 3)

@@ -189,11 +189,26 @@ def test_packages_of_layers_are_installed_in_the_rootfs_too(tmp_path):
     ],
 )
 def test_only_the_tools_that_are_used_are_built(kind, recipes, tmp_path):
-    d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_PKGTYPE=kind)
+    d = inherited(tmp_path, OCI_LAYERS=LAYERS, IMAGE_PKGTYPE=kind, OCI_PACKAGE_MANAGER="native")
     assert set(flags(d, "depends")) == {f"{recipe}:do_populate_sysroot" for recipe in recipes}
     assert flags(inherited(tmp_path, IMAGE_PKGTYPE=kind), "depends") == []
     paths = inherited(tmp_path, IMAGE_PKGTYPE=kind, OCI_LAYERS="site:directories:/srv")
     assert flags(paths, "depends") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "manager"),
+    [
+        ({}, "rootfs"),
+        ({"OCI_ROOTFS_LAYER": "last"}, "rootfs"),
+        ({"OCI_ROOTFS_LAYER": ""}, "native"),  # what no package has would be lost
+        ({"OCI_PACKAGE_DATABASE": "top"}, "native"),
+        ({"IMAGE_FEATURES": "package-management"}, "native"),
+        ({"IMAGE_FEATURES": "package-management", "OCI_PACKAGE_DATABASE": "remove"}, "rootfs"),
+    ],
+)
+def test_layers_are_cut_from_the_rootfs_where_nothing_is_lost_by_it(settings, manager, tmp_path):
+    assert written(inherited(tmp_path, OCI_LAYERS=LAYERS, **settings), tmp_path).get("OCI_PACKAGE_MANAGER") == manager
 
 
 def test_a_base_recipe_is_built_before(tmp_path):
@@ -238,7 +253,7 @@ def test_where_the_layer_lies_is_not_in_the_signature(tmp_path):
 
 def test_functions_of_the_recipe_run_between_those_of_the_class(tmp_path):
     d = recipe(tmp_path)
-    d.setVarFlag("do_image_oci", "prefuncs", "own")
+    d.setVarFlag("do_image_oci", "prefuncs", "own set_image_size")
     Class("image-oci").inherit(d)
     assert flags(d, "prefuncs") == ["oci_begin", "own", "oci_write_conf"]
 
@@ -337,7 +352,7 @@ def test_a_conf_says_what_the_recipe_says(tmp_path):
         "OCI_LAYERS": "base:packages:base-files,busybox, app:packages:libstdc++6, site:directories:/srv,"
         f" lib:packages:libfoo1, keys:host:{tmp_path}/conf/ca.crt:/etc/ssl/,",
         "OCI_BASE_IMAGE": f"{tmp_path}/base",
-        "OCI_PACKAGE_MANAGER": "native",
+        "OCI_PACKAGE_MANAGER": "rootfs",
         "OCI_PACKAGE_DATABASE": "remove",
         "OCI_IMAGE_AUTHOR_EMAIL": "yocto@example.org",
         "DEPLOY_DIR_IPK": f"{tmp_path}/work/oe-rootfs-repo",

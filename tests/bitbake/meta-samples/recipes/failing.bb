@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 SUMMARY = "A package is gone from the feed where SAMPLES_BREAK is set"
 OCI_LAYERS = "system:packages:base-files,base-passwd,busybox app:packages:app,"
+OCI_PACKAGE_MANAGER = "native"
 inherit sample-image
 
 OCI_LAYER_CACHE_DIR = "${TOPDIR}/failing-cache"

@@ -3,6 +3,7 @@ SUMMARY = "A recipe that edits its layers, as people write it"
 OCI_LAYER_MODE = "multi"
 OCI_LAYERS = "system:packages:base-files+base-passwd+busybox app:packages:app"
 OCI_IMAGE_TAG = "1.0"
+OCI_PACKAGE_MANAGER = "native"
 inherit sample-image
 
 do_image_oci[prefuncs] += "edit_layers"
