@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Measures do_image_oci in real BitBake: the class of this layer, and one of the same name in another layer.
 
-Layers of packages are installed by the package manager, as by the other class, and also cut from the root file system.
+Layers of packages are cut from the root file system, and also installed by the package manager, as by the other class.
 
 What is measured is the elapsed time of the task, with all that runs before and after its shell function, as BitBake's
 buildstats have it. Packages and root file systems are there by then; nothing else runs, and tasks run one at a time.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 IMAGES = ("small-single", "small-multi", "big-single", "big-multi")
 QUICK = ("small-single", "small-multi")
 COLD, WARM = "empty", "as the build before left it"
-OURS, CUT, OTHER = "ours", "cut", "replaced"
+OURS, INSTALLED, OTHER = "ours", "installed", "replaced"
 _LAYER = Path(__file__).parent / "meta-benchmark"
 # The other class knows nothing of the tests' own images.
 _CONF = r"""
@@ -44,13 +44,13 @@ SSTATE_DIR = "{work}/sstate"
 BB_HASHSERVE_DB_DIR = "{work}/sstate"
 BBMASK += "/(samples/recipes|examples)/[^_]*\.bb$"
 """
-_CUT = 'OCI_PACKAGE_MANAGER = "rootfs"\n'
+_INSTALLED = 'OCI_PACKAGE_MANAGER = "native"\n'
 _HEADING = """\
-Packages are {kind}. Seconds are medians of {rounds}, with the least and the most in brackets; *cut* is this layer's
-class with `OCI_PACKAGE_MANAGER = "rootfs"`. How many times faster this layer's class is than the other is the median of
-the ratios within each round. Layers are MB of blobs, their number in brackets.
+Packages are {kind}. Seconds are medians of {rounds}, with the least and the most in brackets; *installed* is this
+layer's class with `OCI_PACKAGE_MANAGER = "native"`. How many times faster this layer's class is than the other is the
+median of the ratios within each round. Layers are MB of blobs, their number in brackets.
 
-| Image | Layer cache | Seconds | Cut | The other | Times faster | Cut | Layers | Cut | The other's |
+| Image | Layer cache | Seconds | Installed | The other | Times faster | Installed | Layers | Installed | The other's |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 
@@ -135,9 +135,10 @@ def report(runs: Sequence[Timed], kind: str, facts: dict[str, Any]) -> str:
 
 
 def _row(runs: Sequence[Timed], image: str, cache: str) -> str:
-    ours, cut, other = ([run for run in runs if run[:3] == (image, cache, maker)] for maker in (OURS, CUT, OTHER))
-    times = (*map(_times, (ours, cut, other)), *(_faster(each, other) for each in (ours, cut)))
-    return f"| {' | '.join((image, cache, *times, *map(_size, (ours, cut, other))))} |\n"
+    makers = (OURS, INSTALLED, OTHER)
+    ours, installed, other = ([run for run in runs if run[:3] == (image, cache, maker)] for maker in makers)
+    times = (*map(_times, (ours, installed, other)), *(_faster(each, other) for each in (ours, installed)))
+    return f"| {' | '.join((image, cache, *times, *map(_size, (ours, installed, other))))} |\n"
 
 
 def _faster(ours: Sequence[Timed], other: Sequence[Timed]) -> str:
@@ -189,7 +190,7 @@ def main() -> int:
     try:
         sides = [
             Side(OURS, work, pair, arguments.kind),
-            Side(CUT, work, pair, arguments.kind, conf=_CUT),
+            Side(INSTALLED, work, pair, arguments.kind, conf=_INSTALLED),
             Side(OTHER, work, pair, arguments.kind, arguments.replaced.resolve()),
         ]
         for side in sides:
