@@ -106,6 +106,7 @@ def prepare(d: Any) -> None:
     """Check a recipe, and add what its task depends on; nothing where it makes no OCI image."""
     if "oci" not in (d.getVar("IMAGE_FSTYPES") or "").split():
         return
+    _depend_on_sources(d)
     try:
         config = configuration(d)
     except ConfigError as error:
@@ -122,6 +123,14 @@ def prepare(d: Any) -> None:
     before = (name for name in (d.getVarFlag(TASK, "prefuncs") or "").split() if name != "set_image_size")
     d.setVarFlag(TASK, "prefuncs", " ".join(("oci_begin", *before, "oci_write_conf")))
     d.appendVarFlag(TASK, "postfuncs", " oci_refresh")
+
+
+def _depend_on_sources(d: Any) -> None:
+    """Have the recipe read again where this package has changed: BitBake keeps what it found out of recipes."""
+    import bb
+
+    known = d.getVar("__depends", False) or []
+    d.setVar("__depends", [*known, *((path, bb.parse.cached_mtime_noerror(path)) for path in sources())])
 
 
 def _refuse(d: Any, faults: tuple[Fault, ...]) -> NoReturn:

@@ -186,10 +186,10 @@ def test_defect_17_a_derived_image_has_its_own_time(images):
 
 
 def test_defect_17_a_layer_that_changes_nothing_can_be_kept(images):
-    build = images("derived-multi")
-    layers = build.report("derived-multi")["layers"]
+    build = images("derived-installed")
+    layers = build.report("derived-installed")["layers"]
     assert [layer["name"] for layer in layers[:4]] == ["same", "system", "more", "app"]
     assert (layers[0]["changed"], layers[0]["removed"]) == (0, 0)
-    _, manifest, config = documents(build, "derived-multi")
+    _, manifest, config = documents(build, "derived-installed")
     written = sum(not entry.get("empty_layer") for entry in config["history"])
     assert written == len(manifest["layers"]) == len(image(build, "base").layers) + len(layers)

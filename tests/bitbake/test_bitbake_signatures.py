@@ -160,9 +160,17 @@ def test_is_left_alone(signed, all_at_once, change):
 
 
 def basehash(build):
-    """What the task's own variables come to, without the tasks that it depends on."""
+    """What the task's own variables come to, without files and the tasks that it depends on."""
     said = build.command("bitbake-dumpsig", str(signature(build, "base"))).stdout
     return re.search(r"^basehash: (\w+)$", said, re.MULTILINE)[1]
+
+
+def test_recipes_are_read_again_where_python_changed_that_reads_them(signed):
+    """Else what bitbake remembers of them is not what a task finds, which is an error."""
+    build, _ = signed
+    before = basehash(build)
+    append("layers/oe-oci/oe_oci/bitbake.py", "\n_PLACES.add('OCI_IMAGE_CMD')\n").edit(build)
+    assert basehash(build) != before
 
 
 def test_is_left_alone_in_another_folder(signed):

@@ -7,6 +7,7 @@ not do it refuses, so that a test never means something else than BitBake would.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def stand_in() -> types.ModuleType:
         return true if set(value.split()) <= set((d.getVar(name) or "").split()) else false
 
     bb.fatal = fatal
-    bb.parse = types.SimpleNamespace(SkipRecipe=SkipRecipe)
+    bb.parse = types.SimpleNamespace(SkipRecipe=SkipRecipe, cached_mtime_noerror=os.path.getmtime)
     bb.utils = types.SimpleNamespace(contains=contains)
     return bb
 

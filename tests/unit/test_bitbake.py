@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from support.configs import PACKAGES
@@ -249,6 +251,12 @@ def test_where_the_layer_lies_is_not_in_the_signature(tmp_path):
     d = inherited(tmp_path)
     assert d.getVarFlag("OE_OCI_LAYERDIR", "export").strip() == "1"
     assert d.getVar("OE_OCI_LAYERDIR") not in d.expand(Class("image-oci").functions["IMAGE_CMD:oci"])
+
+
+def test_a_recipe_is_read_again_where_python_of_the_class_changed(tmp_path):
+    read = dict(inherited(tmp_path).getVar("__depends", False))
+    assert {Path(path).name for path in read} >= {"bitbake.py", "bitbake_task.py", "variables.py", "delta.py"}
+    assert all(os.path.getmtime(path) == mtime for path, mtime in read.items())
 
 
 def test_functions_of_the_recipe_run_between_those_of_the_class(tmp_path):
