@@ -70,6 +70,8 @@ class Datastore:
         value = self._d.getVar(name)
         if name == "OCI_PACKAGE_MANAGER" and value == "auto":
             return self._manager()
+        if name == "OCI_PACKAGE_SCRIPTS" and value == "run":
+            return "run:offline"  # as do_rootfs runs them
         return value
 
     def _manager(self) -> str:

@@ -83,7 +83,8 @@ class PackageSettings(NamedTuple):
     the lowest priority first, None stands for what the feeds hold; `native` is the target's architecture in Debian's
     words. `database` is what becomes of the packages' database: `keep`, `top`, `status.d` or `remove`. `manager` is
     what installs: `native`, the real package manager of the format, `builtin`, or CUT. `prefer_color` is rpm's
-    bit for the kind of ELF file that stays where two packages have different ones at a path.
+    bit for the kind of ELF file that stays where two packages have different ones at a path. `scripts` is what becomes
+    of the scripts of packages, as OCI_PACKAGE_SCRIPTS says.
     """
 
     kind: str | None
@@ -96,6 +97,7 @@ class PackageSettings(NamedTuple):
     database: str
     manager: str = "builtin"
     prefer_color: int = 2
+    scripts: str = "skip"
 
 
 class User(NamedTuple):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from .base import Base, open_base
 from .config import CUT, RestLayer
 from .owned import Owned, read_owned
+from .packages.contents import Reading
 from .packages.cut import CutInstaller
 from .packages.feed import Feeds, open_feeds
 from .packages.index import Remembered
@@ -134,9 +135,14 @@ def _open_installer(config: Config, options: Options, memory: Memory, base: Tree
 
             with open_workshop(config, feeds, memory, scratch, options.jobs) as workshop:
                 yield NativeInstaller(config, base, workshop, read)
-        elif isinstance(feeds, Feeds):
-            yield DebianInstaller(config, feeds, base, read, reader.hold)
-        else:
-            from .packages.rpm.installer import RpmInstaller  # noqa: PLC0415 - most images have no rpm packages
+            return
+        from .packages.maintainer.choose import open_maintainer  # noqa: PLC0415 - most images have no packages
 
-            yield RpmInstaller(config, feeds, base, read, reader.hold, memory)
+        with open_maintainer(config, feeds.kind, memory, scratch, options.jobs) as maintainer:
+            reading = Reading(read, reader.hold)
+            if isinstance(feeds, Feeds):
+                yield DebianInstaller(config, feeds, base, reading, maintainer)
+            else:
+                from .packages.rpm.installer import RpmInstaller  # noqa: PLC0415 - most images have no rpm packages
+
+                yield RpmInstaller(config, feeds, base, reading, memory, maintainer)

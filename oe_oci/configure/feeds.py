@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
 _MANAGERS = ("auto", "native", "builtin", CUT)
+_SCRIPTS = ("skip", "defer", "run", "run:offline", "run:chroot")
 _COLORS = ("2", "1", "4")  # of ELF files, as rpm counts them
 _DEBIAN_ARCH = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -60,8 +61,19 @@ def read_packages(
         exclude=_words(settings, "PACKAGE_EXCLUDE", _package),
         database=database,
         manager="builtin" if manager == "auto" else manager,  # which needs no rights and no program
+        scripts=_scripts(settings, manager, takes=bool(takers)),
         prefer_color=int(settings.choice("RPM_PREFER_ELF_ARCH", _COLORS)),
     )
+
+
+def _scripts(settings: Settings, manager: str, *, takes: bool) -> str:
+    name = "OCI_PACKAGE_SCRIPTS"
+    scripts = settings.choice(name, _SCRIPTS)
+    if takes and settings.is_written(name) and manager in ("native", CUT):
+        who = "the package manager" if manager == "native" else "whoever made the rootfs"
+        message = f"'{scripts}' is for the built-in installer; with OCI_PACKAGE_MANAGER = \"{manager}\" {who} runs them"
+        settings.fault(name, message, 'leave it out, or set OCI_PACKAGE_MANAGER = "builtin"')
+    return scripts
 
 
 def add_database_layer(

@@ -357,6 +357,17 @@ TABLE = (
         "`auto`, `native`, `builtin` or `rootfs`.",
     ),
     Variable(
+        "OCI_PACKAGE_SCRIPTS",
+        "packages",
+        "skip",
+        "What becomes of the scripts of packages that the built-in installer installs. `skip`: none runs; the report"
+        " lists them. `run:offline`: they run on this machine, which they can read and not change, and find the image"
+        " in the folder `$D`. `run:chroot`: the image is their root. `run` is `run:chroot` for deb and `run:offline`"
+        " else. `defer`: those that would run after files are placed are left to the first boot, which a container has"
+        " not. [Scripts of packages](package-scripts.md) tells more.",
+        "`skip`, `defer`, `run`, `run:offline` or `run:chroot`.",
+    ),
+    Variable(
         "OCI_WORK_DIR",
         "packages",
         None,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol
 
 from ..content import Holder
 from ..errors import InputError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from ..untar import Member
     from .package import Package
@@ -50,6 +50,13 @@ class Contents(NamedTuple):
     payload: Keeper
     digest: str
     size: int
+
+
+class Reading(NamedTuple):
+    """How packages are read: `packages` tells what they hold, in the order given; `hold` has their payloads at hand."""
+
+    packages: Callable[[Sequence[Package]], list[Contents]]
+    hold: Callable[[Sequence[Contents]], None] = lambda _held: None
 
 
 def check_identity(contents: Contents, package: Package) -> None:

@@ -99,6 +99,12 @@ def files_of(tree: Source, package: Installed) -> tuple[str, ...]:
     return ()
 
 
+def control_of(tree: Lookup, package: Installed, name: str) -> bytes | None:
+    """A control file of an installed package, such as a script; None where the database has none of that name."""
+    found = (read_file(tree, f"{_INFO}/{start}.{name}") for start in (_stem(package), package.name))
+    return next((data for data in found if data is not None), None)
+
+
 def read_diversions(tree: Lookup) -> dict[str, tuple[str, str]]:
     """Where a path's file really lies, and the package whose file stays at the path itself (`:` for none).
 

@@ -7,7 +7,7 @@ Must not know blobs, caches or OCI documents.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from ..accounts import Owners as AskedFor
 from ..accounts import read_names
@@ -21,6 +21,7 @@ from .alternatives import alternatives
 from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
 from .foreign import DATABASES, check_format
 from .installation import TOP, Installation, is_same_directory, plain_parents, tell, with_database
+from .maintainer.job import Job, Skip
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
 from .place import Below, Shipment, place
@@ -34,34 +35,37 @@ if TYPE_CHECKING:
     from ..errors import Fault
     from ..tree import Lookup
     from .alternatives import Alternative
-    from .contents import Contents
+    from .contents import Contents, Reading
     from .database import Database
     from .feed import Feeds
-    from .package import Package
+    from .maintainer.job import Maintainer
     from .place import Placement
     from .resolve import Selected
 
-Read = Callable[["Sequence[Package]"], "list[Contents]"]
-Hold = Callable[["Sequence[Contents]"], None]
-
 # What dpkg and opkg would run when they install a package.
 _SCRIPTS = ("preinst", "config", "postinst")
+_LEAVING = ("prerm", "postrm")
 
 
 class Installer:
     """Installs the packages of layer after layer; each is to be written before the next, as their bytes are let go.
 
-    `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
+    `maintainer` does what is to become of their scripts; without one none runs.
     """
 
     def __init__(
-        self, config: Config, feeds: Feeds, base: Tree, read: Read, hold: Hold = lambda _packages: None
+        self,
+        config: Config,
+        feeds: Feeds,
+        base: Tree,
+        reading: Reading,
+        maintainer: Maintainer | None = None,
     ) -> None:
         self._config = config
+        self._maintainer = maintainer or Skip()
         self._epoch = config.epoch or 0
         self._feeds = feeds
-        self._read = read
-        self._hold = hold
+        self._reading = reading
         self._policy = policy_of(config.packages, feeds.kind)
         self._database: Database = dpkg if feeds.kind == DEB else opkg
         self._diversions = dpkg.read_diversions(base) if feeds.kind == DEB else {}
@@ -71,6 +75,7 @@ class Installer:
         self._added: list[Added] = []  # of all layers, where the database comes after them
         self._replaced: list[Installed] = []
         self._held: list[Contents] = []
+        self._leaving: dict[tuple[str, str, str], dict[str, bytes]] = {}  # scripts for when packages of layers go
 
     def missing(self, layer: PackagesLayer) -> list[Fault]:
         """What of a layer's names no package has."""
@@ -104,23 +109,33 @@ class Installer:
         """
         for contents in self._held:
             contents.payload.release()
-        resolution = resolve(self._world(), layer.name, layer.packages)
-        self._held = self._read([one.package for one in resolution.selected])
+        world = self._world()
+        resolution = resolve(world, layer.name, layer.packages)
+        self._held = self._reading.packages([one.package for one in resolution.selected])
         shipments = [
             Shipment(one.package, contents, one.replaces) for one, contents in zip(resolution.selected, self._held)
         ]
-        going = outgoing(tree, self._owners, shipments)
-        placement = place(shipments, self._below(tree, shipments, going), self._feeds.kind, self._config.epoch)
+        there = tuple(self._installed)
+        job = Job(layer.name, self._feeds.kind, resolution.selected, self._held, world, there, self._leaving)
+        below = self._before(job, tree)
+        going = outgoing(below, self._owners, shipments)
+        placement = place(shipments, self._below(below, shipments, going), self._feeds.kind, self._config.epoch)
         before = dict(self._alternatives())
-        added = self._advance(tree, resolution.selected, placement)
-        entries, asked = self._named(tree, placement)
-        wanted = self._with_links(tree, Wanted(entries, left_over(tree, going, placement)), before)
+        added = self._advance(below, resolution.selected, placement)
+        entries, asked = self._named(below, placement)
+        wanted = self._with_links(below, Wanted(entries, left_over(below, going, placement)), before)
+        replaced = [one.replaces for one in shipments if one.replaces is not None]
         if added and self._config.packages.database in (KEEP, PER_PACKAGE):
-            replaced = [one.replaces for one in shipments if one.replaces is not None]
-            wanted = self._with_database(tree, wanted, added, replaced)
+            wanted = self._with_database(below, wanted, added, replaced)
+        if added and self._config.packages.database != KEEP:
+            step = self._step(added, replaced)
+            job = job._replace(written=lambda lower: self._database.write(lower, step, KEEP))
+        wanted = self._maintainer.after(job, tree, below, wanted)
         if self._config.packages.database != KEEP:
             wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
-        scripts = [tuple(name for name in _SCRIPTS if name in contents.control) for contents in self._held]
+        scripts = [
+            self._maintainer.left([name for name in _SCRIPTS if name in contents.control]) for contents in self._held
+        ]
         return Installation(wanted, asked, tell(resolution, self._held, scripts))
 
     def names(self) -> frozenset[str]:
@@ -134,10 +149,11 @@ class Installer:
             InputError: a package changed after it was read first.
             ToolError: one can not be read, or the disk is full.
         """
-        self._hold(self._held)
+        self._reading.hold(self._held)
 
     def keep(self, delta: Delta, shape: str, key: str) -> None:
-        """What packages hold is known to later builds by the packages themselves."""
+        """Have later builds know what scripts did; what packages hold they know by the packages themselves."""
+        self._maintainer.keep(delta, shape, key)
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
@@ -149,7 +165,14 @@ class Installer:
             for one in self._added
             if id(one.package) in there
         ]
-        return self._with_database(tree, Wanted({}), added, self._replaced)
+        return self._with_database(tree, Wanted(dict(self._maintainer.withheld(tree))), added, self._replaced)
+
+    def _before(self, job: Job, tree: Tree) -> Tree:
+        """What lies below once the scripts ran that run before files are placed; they may divert files."""
+        below = self._maintainer.before(job, tree)
+        if below is not tree and self._feeds.kind == DEB:
+            self._diversions = dpkg.read_diversions(Tree({**below.entries, **self._maintainer.withheld(below)}))
+        return below
 
     def _below(self, tree: Tree, shipments: Sequence[Shipment], going: Collection[str]) -> Below:
         replaced = {id(one.replaces) for one in shipments}
@@ -186,6 +209,9 @@ class Installer:
             obsolete = self._obsolete(tree, former, contents, placement) if former else {}
             added.append(_added(one, contents, [*owned, *obsolete], former))
             new.append((added[-1].package, {**owned, **obsolete}))
+            self._leaving[one.package[:3]] = {
+                name: contents.control[name] for name in _LEAVING if name in contents.control
+            }
         gone = {id(one.replaces) for one in selected}
         identities = {identity(one.package) for one in added}
         self._installed = [one for one in self._installed if id(one) not in gone and identity(one) not in identities]
@@ -255,8 +281,11 @@ class Installer:
         whole = Tree(tree.entries)
         apply(whole, Delta(wanted.entries, wanted.removed, 0))
         mode = PER_PACKAGE if self._config.packages.database == PER_PACKAGE else KEEP
-        step = Step(self._installed, added, replaced, self._architectures(), self._epoch)
+        step = self._step(added, replaced)
         return with_database(tree, wanted, self._database.write(whole, step, mode), self._epoch)
+
+    def _step(self, added: Sequence[Added], replaced: Sequence[Installed]) -> Step:
+        return Step(tuple(self._installed), added, replaced, self._architectures(), self._epoch)
 
 
 def _added(selected: Selected, contents: Contents, paths: Sequence[str], former: Installed | None) -> Added:

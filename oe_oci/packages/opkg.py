@@ -100,6 +100,11 @@ def write(lower: Source, step: Step, mode: str) -> Written:
     return writer.written()
 
 
+def control_of(tree: Lookup, package: Installed, name: str) -> bytes | None:
+    """A control file of an installed package, such as a script; None where the database has none of that name."""
+    return read_file(tree, f"{root_of(tree)}/info/{package.name}.{name}")
+
+
 def root_of(tree: Lookup) -> str:
     """The folder of the database, where it is or else where it is made."""
     known = [root for root in _ROOTS if resolve(tree, f"{root}/status", follow=True).entry is not None]

@@ -29,7 +29,7 @@ def kit(request, folder) -> Kit:
     return Kit(MANAGERS[request.param], folder)
 
 
-@pytest.fixture(params=[name for name, manager in MANAGERS.items() if manager.programs])
+@pytest.fixture(params=[name for name, manager in MANAGERS.items() if manager.value == "native"])
 def native(request, folder) -> Kit:
     """Those alone that are programs."""
     tools.need_root()

@@ -26,7 +26,7 @@ class Manager(NamedTuple):
     """What installs: the packages' format, the value of OCI_PACKAGE_MANAGER, and the programs that it takes.
 
     `tool` is its name in the report, `runs` says whether scripts of packages run, `attributes` whether packages may
-    have extended attributes.
+    have extended attributes; `scripts` is the value of OCI_PACKAGE_SCRIPTS, empty where it is not set.
     """
 
     kind: str
@@ -35,12 +35,16 @@ class Manager(NamedTuple):
     programs: tuple[str, ...] = ()
     runs: bool = False
     attributes: bool = True
+    scripts: str = ""
 
 
 MANAGERS = {
     "deb builtin": Manager("deb", "builtin", "builtin"),
     "ipk builtin": Manager("ipk", "builtin", "builtin"),
     "rpm builtin": Manager("rpm", "builtin", "builtin"),
+    "deb with scripts": Manager("deb", "builtin", "builtin", ("bwrap",), runs=True, scripts="run:offline"),
+    "ipk with scripts": Manager("ipk", "builtin", "builtin", ("bwrap",), runs=True, scripts="run:offline"),
+    "rpm with scripts": Manager("rpm", "builtin", "builtin", ("bwrap", "rpmbuild"), runs=True, scripts="run:offline"),
     # dpkg refuses a package with extended headers in its tar.
     "apt": Manager("deb", "native", "apt", ("apt-get", "dpkg", "dpkg-deb"), attributes=False),
     "dnf": Manager("rpm", "native", "dnf", ("dnf", "rpm", "rpmbuild", "createrepo_c"), runs=True),
@@ -145,6 +149,7 @@ class Kit(NamedTuple):
         conf = (
             f'OCI_LAYERS = "{layers}"',
             f'OCI_PACKAGE_MANAGER = "{self.manager.value}"',
+            *([f'OCI_PACKAGE_SCRIPTS = "{self.manager.scripts}"'] if self.manager.scripts else []),
             f'SOURCE_DATE_EPOCH = "{EPOCH}"',
             *lines,
             "",

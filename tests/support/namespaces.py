@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """User namespaces in which an ordinary user is root, as `unshare --map-root-user` makes them.
 
-They are made by root, who needs no subordinate ids in this machine's own files for it.
+They are made by root, who needs no subordinate ids in this machine's own files for it; or by an ordinary user himself,
+who sees files of subordinate ids that are not this machine's own.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from .tools import NOBODY, need_root
+import pytest
+
+from .tools import NOBODY, as_nobody, need, need_root, run
 
 FIRST, NUMBER = 100_000, 65_536  # of the ids that are mapped beside root
 
@@ -51,6 +55,21 @@ def as_root_of_many() -> list[str]:
 def as_root_of_one() -> list[str]:
     """The words before a command that run it as root of a namespace that has no other id."""
     return _words("one")
+
+
+def as_user_with_ids(ids: Path) -> list[str]:
+    """The words before a command that make it an ordinary user's, who has the ids of a file and may use them."""
+    user = as_nobody()
+    need("newuidmap", "newgidmap", "unshare")
+    if not all(Path(path).exists() for path in ("/etc/subuid", "/etc/subgid")):
+        pytest.skip("no /etc/subuid, /etc/subgid")
+    ids.write_text(f"{NOBODY}:{FIRST}:{NUMBER}\n", encoding="ascii")
+    ids.chmod(0o644)
+    mount = 'mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec "$@"'
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(ids), *user]
+    if run(*words, "true", status=None).returncode:
+        pytest.skip("nothing can be mounted here")
+    return words
 
 
 def _words(ids: str) -> list[str]:

@@ -10,6 +10,7 @@ from oe_oci.config import Accounts, DatabaseLayer, HostLayer, PackagesLayer
 from oe_oci.content import Literal, pieces
 from oe_oci.delta import apply
 from oe_oci.digests import Digests
+from oe_oci.packages.contents import Reading
 from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.payload import Payloads
 from oe_oci.packages.rpm import database
@@ -86,7 +87,7 @@ class Build:
         feeds = open_feeds(chosen.feeds, kind=None, archs=chosen.archs, native="amd64", remember=None, limit=None)
         self.tree = Tree({"": Entry(DIRECTORY, 0o755), **below.entries})
         with Payloads() as payloads:
-            installer = RpmInstaller(asked, feeds, below, lambda packages: payloads.read(packages, 2))
+            installer = RpmInstaller(asked, feeds, below, Reading(lambda packages: payloads.read(packages, 2)))
             for planned in plan_layers(asked, Inputs(below, None, installer, Digests())):
                 entries = {path: kept(entry) for path, entry in planned.delta.entries.items()}
                 found.append(Layer(entries, planned.delta.removed, planned.packages, planned.left_out))

@@ -213,6 +213,14 @@ def test_layers_are_cut_from_the_rootfs_where_nothing_is_lost_by_it(settings, ma
     assert written(inherited(tmp_path, OCI_LAYERS=LAYERS, **settings), tmp_path).get("OCI_PACKAGE_MANAGER") == manager
 
 
+@pytest.mark.parametrize(("asked", "given"), [("run", "run:offline"), ("run:chroot", "run:chroot"), ("skip", None)])
+def test_scripts_run_outside_of_the_image_as_in_do_rootfs(asked, given, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    settings = {"OCI_PACKAGE_MANAGER": "builtin", "IMAGE_PKGTYPE": "deb", "OCI_PACKAGE_SCRIPTS": asked}
+    conf = written(inherited(tmp_path, OCI_LAYERS=LAYERS, **settings), tmp_path)
+    assert (conf.get("OCI_PACKAGE_SCRIPTS") or None) == given
+
+
 def test_a_base_recipe_is_built_before(tmp_path):
     assert flags(inherited(tmp_path, OCI_BASE_IMAGE="app-base"), "depends") == ["app-base:do_image_complete"]
     assert flags(inherited(tmp_path, OCI_BASE_IMAGE="/srv/base"), "depends") == []

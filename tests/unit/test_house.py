@@ -33,19 +33,28 @@ GROUPS = {
     "packages.rpm.plain packages.control packages.version packages.relation packages.index packages.rpm.feed "
     "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.plainworld packages.rpm.solver "
-    "packages.rpm.resolve",
+    "packages.rpm.resolve packages.maintainer packages.maintainer.order packages.maintainer.scripts "
+    "packages.maintainer.rpmtriggers packages.maintainer.debtriggers",
     "what a layer holds": "transfer locking staging store memory rootfs base delta populate accounts owned "
     "packages.database packages.dpkg packages.opkg packages.rpm.btree packages.rpm.pages packages.rpm.lookups "
     "packages.rpm.sqlite packages.rpm.ndb packages.rpm.entered packages.rpm.made packages.rpm.database "
-    "packages.alternatives packages.installation packages.edits packages.laidout packages.place packages.owners "
+    "packages.alternatives packages.installation packages.maintainer.job packages.edits packages.laidout "
+    "packages.place packages.owners "
     "packages.foreign packages.known rest packages.cut packages.installer packages.rpm.facts packages.rpm.features "
     "packages.rpm.disposition "
-    "packages.rpm.place packages.rpm.installer packages.recall packages.native "
-    "packages.native.volatile packages.native.manager packages.native.scripts packages.native.root "
+    "packages.rpm.place packages.rpm.installer packages.recall packages.recorded packages.native "
+    "packages.native.volatile packages.native.readback packages.native.manager packages.native.scripts "
+    "packages.native.root "
     "packages.native.links packages.native.naming packages.native.catalog packages.native.maintainers "
     "packages.native.apt packages.native.opkg packages.native.recall packages.native.dnfplugin "
     "packages.native.rpmcatalog packages.native.repository packages.native.rpmfiles packages.native.dnf "
-    "packages.native.installer packages.native.choose plan inputs",
+    "packages.native.installer packages.native.choose packages.maintainer.transaction "
+    "packages.maintainer.phases packages.maintainer.defer "
+    "packages.maintainer.ran packages.maintainer.view packages.maintainer.crowd packages.maintainer.wrapping "
+    "packages.maintainer.sandbox "
+    "packages.maintainer.subordinate packages.maintainer.wire packages.maintainer.worker packages.maintainer.remote "
+    "packages.maintainer.work packages.maintainer.recall packages.maintainer.runner packages.maintainer.pending "
+    "packages.maintainer.inside packages.maintainer.bootstrap packages.maintainer.choose plan inputs",
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image outputs report",

@@ -18,6 +18,7 @@ from oe_oci.delta import apply
 from oe_oci.digests import Digests
 from oe_oci.errors import ConfigError, InputError
 from oe_oci.packages import dpkg
+from oe_oci.packages.contents import Reading
 from oe_oci.packages.feed import open_feeds
 from oe_oci.packages.installer import Installer
 from oe_oci.packages.payload import Payload, Payloads
@@ -81,7 +82,7 @@ class Build:
         feeds = open_feeds(chosen.feeds, kind=None, archs=chosen.archs, native="amd64", remember=None, limit=None)
         self.tree = Tree({"": Entry(DIRECTORY, 0o755), **below.entries})
         with Payloads() as payloads:
-            installer = Installer(asked, feeds, below, lambda packages: payloads.read(packages, 2))
+            installer = Installer(asked, feeds, below, Reading(lambda packages: payloads.read(packages, 2)))
             for planned in plan_layers(asked, Inputs(below, None, installer, Digests())):
                 found.append(
                     Kept.of(Layer(planned.delta.entries, planned.delta.removed, planned.packages, planned.left_out))

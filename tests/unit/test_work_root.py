@@ -102,6 +102,14 @@ def test_what_no_tool_changed_has_the_entry_it_had(work):
     assert all(found[path] is entry for path, entry in EVERYTHING.items())
 
 
+def test_the_entry_it_had_is_the_last_one_that_was_given(work):
+    work.sync({**TOP, "a": file(b"a")})
+    again = {**TOP, "a": file(b"a")}
+    work.sync(again)
+    work.begin()
+    assert work.scan()["a"] is again["a"]
+
+
 def test_only_what_differs_is_written(work):
     work.sync(EVERYTHING)
     before = {path: os.lstat(path_of(work, path)).st_ctime_ns for path in ("usr/ping", "dev/null", "secret/deep/none")}

@@ -14,9 +14,6 @@ import shlex
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ...accounts import Owners as AskedFor
-from ...accounts import remembered
-from ...content import Literal
-from ...content import whole as bytes_of
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, InputError, ToolError
 from ...populate import Wanted
@@ -26,9 +23,9 @@ from ..installation import Installation, InstalledPackage, LayerPackages, plain_
 from .links import check_inside, led_inside
 from .manager import Refused, Request
 from .naming import name_owners
+from .readback import read_back
 from .recall import Recalled
 from .root import DENIED
-from .volatile import DATED, REMOVED, matcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +44,6 @@ LOG = logging.getLogger("oe_oci")
 
 Read = Callable[["Sequence[Package]"], "list[Contents]"]
 
-_SMALL = 1 << 20  # bytes of a file that is held in memory
 _BATCH = 8  # packages whose payloads are held while they are checked
 
 
@@ -141,7 +137,8 @@ class NativeInstaller:
         self._check_mounts(request)
         self._check_installed(request, planned, outcome)
         self._intercept(request)
-        entries = dict(self._manager.finish(self._scan(whole, held), whole, request, held))
+        found = read_back(self._root, whole, held, self._manager.volatile)
+        entries = dict(self._manager.finish(found, whole, request, held))
         entries.update({path: whole.entries[path] for path, link in inside.items() if entries.get(path) == link})
         asked_for = name_owners(entries, whole, held, self._config.accounts)
         wanted = self._wanted(tree, entries, held)
@@ -275,26 +272,6 @@ class NativeInstaller:
             LOG.warning(message, self._where(request), asked)
         self._check_mounts(request)
 
-    def _scan(self, whole: Tree, held: Sequence[Contents]) -> dict[str, Entry]:
-        """What the root holds, without what is not the same in each build; what packages ship stays."""
-        found = self._root.scan(matcher(self._manager.volatile, DATED))
-        shipped = {up for one in held for member in one.members for up in (member.path, *ancestors(member.path))}
-        is_removed = matcher(self._manager.volatile, REMOVED)
-        for path in [path for path in found if is_removed(path)]:
-            if path in shipped:
-                # A later tool may write to it, and then it is given back.
-                found[path] = _in_memory(found[path])
-            elif path in whole:
-                found[path] = whole.entries[path]
-            elif path in found:
-                for inner in self._root.forget(path):
-                    del found[inner]
-        for path, entry in remembered(Tree(found)).items():
-            # By when it is asked who had an account below, the tool may have written those of the next layer.
-            if found[path] is not whole.entries.get(path):
-                found[path] = entry
-        return found
-
     def _wanted(self, tree: Tree, entries: dict[str, Entry], held: Sequence[Contents]) -> Wanted:
         """What a layer wants, without the database where the image is not to have it in that layer."""
         removed = {path for path in tree.entries if path not in entries}
@@ -350,13 +327,6 @@ class NativeInstaller:
             for package, contents, asker in zip(packages, held, askers)
         )
         return LayerPackages(new, asked.below, self._manager.tool)
-
-
-def _in_memory(entry: Entry) -> Entry:
-    """A file with its bytes, where they are few."""
-    if entry.content is None or isinstance(entry.content, Literal) or entry.size > _SMALL:
-        return entry
-    return entry._replace(content=Literal(bytes_of(entry.content)))
 
 
 def _with(tree: Tree, wanted: Wanted) -> Tree:

@@ -9,34 +9,25 @@ called.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-import threading
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...accounts import Owners as AskedFor
-from ...content import Literal, Part, whole
-from ...errors import InputError, ToolError
-from ...members import Listing, from_json
-from ...oci.layout import uncompressed
+from ...content import Literal, whole
 from ...populate import Wanted
-from ...stream import FileStream
-from ...tree import FILE, order
-from ...untar import Archive, Member
 from ..installation import Installation, LayerPackages
+from ..recorded import Records, entries_of, first_names, line, lines, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from ...content import Content, Region
+    from ...content import Content
     from ...delta import Delta
     from ...memory import Memory
-    from ...notes import Notes
-    from ...store import CachedLayer, Store
+    from ...store import Store
     from ...tree import Entry, Tree
+    from ..recorded import Layer
     from .catalog import Catalog
     from .manager import Request
 
@@ -60,17 +51,15 @@ class Recall:
 
     def __init__(self, memory: Memory, store: Store, folder: str, settings: Any) -> None:
         self._memory = memory
-        self._store = store
-        self._folder = folder
         self._settings = settings
-        self._layers = contextlib.ExitStack()
+        self._records = Records(memory, store, folder)
         self._pending: tuple[str, dict[str, Any], dict[str, bytes]] | None = None
 
     def __enter__(self) -> Recall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._layers.close()
+        self._records.__exit__()
 
     def key(
         self, tool: Mapping[str, str], request: Request, catalog: Catalog, lower: Tree, apart: Iterable[str]
@@ -84,15 +73,15 @@ class Recall:
         """
         offered = catalog.offered(request.names, request.installed)
         asked = [dict(tool), request.names, request.epoch, self._settings, catalog.metadata]
-        state = hashlib.sha256(_line([*asked, sorted(apart)]))
-        for line in sorted(_line([*one[:3], one.state, one.requested]) for one in request.installed):
-            state.update(line)
+        state = hashlib.sha256(line([*asked, sorted(apart)]))
+        for each in sorted(line([*one[:3], one.state, one.requested]) for one in request.installed):
+            state.update(each)
         state.update(b"\n")
-        for line in sorted(_line([*one[:3], one.feed, dict(one.fields), catalog.digest(one)]) for one in offered):
-            state.update(line)
+        for each in sorted(line([*one[:3], one.feed, dict(one.fields), catalog.digest(one)]) for one in offered):
+            state.update(each)
         state.update(b"\n")
-        for line in self._lines(lower):
-            state.update(line)
+        for each in lines(lower, self._memory.digests):
+            state.update(each)
         return state.hexdigest()
 
     def find(self, key: str, lower: Tree) -> Recalled | None:
@@ -101,12 +90,16 @@ class Recall:
         Raises:
             ToolError: the disk is full.
         """
-        value = self._memory.recall(key, _KIND)
-        layer = None if value is None else self._layer(value["layer"])
-        if value is None or (layer is None and value["layer"] is not None):
+        found = self._records.find(key, _KIND)
+        if found is None:
             return None
-        wanted = self._entries(value["entries"], value["texts"], lower, layer)
-        withheld = self._entries(value["withheld"], value["texts"], lower, layer)
+        value, layer = found
+
+        def content(path: str, size: int, digest: str) -> Content | None:
+            return self._content(path, size, digest, value["texts"], lower, layer)
+
+        wanted = entries_of(value["entries"], content, (key, "wanted"))
+        withheld = entries_of(value["withheld"], content, (key, "withheld"))
         if wanted is None or withheld is None:
             return None
         asked = AskedFor(set(value["users"]), set(value["groups"]))
@@ -132,8 +125,8 @@ class Recall:
         if any(entry.inode in inodes for entry in entries.values()):
             return  # a further name of a file of a lower layer, which the listing can not tell
         value = {
-            "entries": self._listing(wanted.entries),
-            "withheld": self._listing(found.withheld),
+            "entries": listing(wanted.entries, self._memory.digests),
+            "withheld": listing(found.withheld, self._memory.digests),
             "texts": {path: b64encode(whole(content)).decode("ascii") for path, content in texts.items()},
             "removed": wanted.removed,
             "lost": sorted(found.lost),
@@ -141,7 +134,7 @@ class Recall:
             "groups": sorted(asked.groups),
             **packages.to_record(),
         }
-        contents = ((path, entry.content) for path, entry in _first_names(wanted.entries).items() if path not in texts)
+        contents = ((path, entry.content) for path, entry in first_names(wanted.entries).items() if path not in texts)
         digests = ((path, self._memory.digests(content)) for path, content in contents if content is not None)
         needed = {path: digest for path, digest in digests if digest != self._known(lower, path)}
         self._pending = key, value, needed
@@ -151,7 +144,7 @@ class Recall:
         if self._pending is None:
             return
         (own, value, needed), self._pending = self._pending, None
-        written = _first_names(delta.entries) if needed else {}
+        written = first_names(delta.entries) if needed else {}
         for path, digest in needed.items():
             content = written[path].content if path in written else None
             if content is None or self._memory.digests(content) != digest:
@@ -160,139 +153,18 @@ class Recall:
 
     # ---- what is written down
 
-    def _lines(self, tree: Tree) -> Iterator[bytes]:
-        first: dict[object, str] = {}
-        for path in sorted(tree.entries, key=order):
-            entry = tree.entries[path]
-            name = "" if entry.inode is None else first.setdefault(entry.inode, path)
-            digest = "" if entry.content is None else self._memory.digests(entry.content).hex()
-            xattrs = [(key, data.hex()) for key, data in entry.xattrs]
-            yield _line([path, *entry[:7], entry.device, xattrs, name, digest])
-
-    def _listing(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
-        first: dict[object, str] = {}
-        members, digests = [], []
-        for number, path in enumerate(sorted(entries, key=order)):
-            entry = entries[path]
-            target = None if entry.inode is None else first.setdefault(entry.inode, path)
-            members.append(Member(path, entry, target if target != path else None, number, "", "", ""))
-            digests.append("" if entry.content is None else self._memory.digests(entry.content).hex())
-        return Listing(members, digests).to_json()
-
     def _known(self, tree: Tree, path: str) -> bytes:
         entry = tree.entry(path)
         return b"" if entry is None or entry.content is None else self._memory.digests(entry.content)
 
     # ---- what is made of it
 
-    def _layer(self, where: list[str] | None) -> _Layer | None:
-        found = None if where is None else self._store.find(*where)
-        if found is None or isinstance(found, str):
-            return None
-        layer = _Layer(found, self._folder, self._memory.notes)
-        # At hand from now on: whoever cleans up the cache meanwhile does not take it away.
-        return self._layers.enter_context(layer) if not self._store.take(found, layer.path) else None
-
-    def _entries(
-        self, listing: dict[str, Any], texts: Mapping[str, str], lower: Tree, layer: _Layer | None
-    ) -> dict[str, Entry] | None:
-        """The entries of a listing; None where the content of one is nowhere."""
-        entries: dict[str, Entry] = {}
-        for member, digest in zip(*from_json(listing)):
-            if member.hardlink is not None:
-                first = entries[member.hardlink]
-                entries[member.hardlink] = first._replace(inode=(layer or self, member.hardlink))
-                entries[member.path] = entries[member.hardlink]
-                continue
-            entry, content = member.entry, None
-            if entry.kind == FILE:
-                content = self._content(member.path, entry.size, digest, texts, lower, layer)
-                if content is None:
-                    return None
-            entries[member.path] = entry._replace(content=content)
-        return entries
-
     def _content(
-        self, path: str, size: int, digest: str, texts: Mapping[str, str], lower: Tree, layer: _Layer | None
+        self, path: str, size: int, digest: str, texts: Mapping[str, str], lower: Tree, layer: Layer | None
     ) -> Content | None:
         if path in texts:
             return Literal(b64decode(texts[path]))
         below = lower.entry(path)
         if below is not None and below.content is not None and self._known(lower, path).hex() == digest:
             return below.content
-        return None if layer is None else Part(_File(layer, path), 0, size, digest)
-
-
-class _Layer:
-    """A layer of the cache, unpacked when a file of it is first asked for; a context manager."""
-
-    def __init__(self, cached: CachedLayer, folder: str, notes: Notes | None) -> None:
-        self.path = os.path.join(folder, f"recalled-{cached.blob.digest.hex}")
-        self.notes = notes
-        self._digest = cached.blob.digest.hex
-        self._folder = folder
-        self._stack = contextlib.ExitStack()
-        self._lock = threading.Lock()
-        self._plain: Region | None = None
-        self._offsets: dict[str, int] = {}
-
-    def __enter__(self) -> _Layer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-
-    def place(self, path: str) -> tuple[Region, int]:
-        """The layer's tar, and where in it the bytes of a file begin.
-
-        Raises:
-            InputError, ToolError: it can not be unpacked, or the file is not in it.
-        """
-        with self._lock:
-            if self._plain is None:
-                self._plain = self._stack.enter_context(
-                    uncompressed(self.path, scratch=self._folder, digest=self._digest)
-                )
-                with open(self._plain.path, "rb") as file:
-                    archive = Archive(FileStream(file, 0, self._plain.size), self.path)
-                    self._offsets = {member.path: member.offset for member in archive if member.hardlink is None}
-            if path not in self._offsets:
-                raise InputError(f"{self.path}: holds no {path}", hint="run 'oe-oci cache verify'")
-            return self._plain, self._offsets[path]
-
-
-class _File:
-    """The bytes of a file of a layer."""
-
-    def __init__(self, layer: _Layer, path: str) -> None:
-        self.notes = layer.notes
-        self._layer = layer
-        self._path = path
-
-    def readinto(self, view: memoryview, offset: int) -> None:
-        """Fill the whole of `view` with the bytes from `offset` on."""
-        plain, begin = self._layer.place(self._path)
-        try:
-            with open(plain.path, "rb", buffering=0) as file:
-                count = os.preadv(file.fileno(), [view], begin + offset)
-        except OSError as error:
-            raise ToolError(f"cannot read {os.fsdecode(plain.path)}: {error.strerror}") from error
-        if count != len(view):
-            raise InputError(f"{os.fsdecode(plain.path)}: ends early")
-
-
-def _first_names(entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """The entries without further names of an inode: the first one has the content."""
-    first: dict[object, str] = {}
-    found = {}
-    for path in sorted(entries, key=order):
-        inode = entries[path].inode
-        if inode is None or first.setdefault(inode, path) == path:
-            found[path] = entries[path]
-    return found
-
-
-def _line(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+        return None if layer is None else layer.content(path, size, digest)

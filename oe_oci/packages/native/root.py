@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,16 +52,28 @@ class WorkRoot:
     """The directory `root` in the folder `folder`; a context manager that removes both at its end.
 
     `epoch` is the time of what a tool makes and the latest one of what it installs; None for the files' own. `jobs` are
-    threads that hash.
+    threads that hash. Errors tell that something was to be made `purpose`, and give `hint` where the caller has not the
+    right to. With `copies` the contents of what a tool made are read from copies that are whole until the end, for who
+    may not read the directory, or reads later.
     """
 
-    def __init__(self, folder: str, epoch: int | None, jobs: int = 1) -> None:
+    def __init__(
+        self,
+        folder: str,
+        epoch: int | None,
+        jobs: int = 1,
+        *,
+        purpose: str = "for a package manager",
+        hint: str = DENIED,
+        copies: bool = False,
+    ) -> None:
         self.path = os.path.join(folder, "root")
         self.scratch = os.path.join(folder, "scratch")
         self._folder = folder
         self._kept = encode(os.path.join(folder, "kept"))
+        self._copies = encode(copies_in(folder)) if copies else None
         self._root = encode(self.path)
-        self._disk = Inodes(self.path, "for a package manager", DENIED)
+        self._disk = Inodes(self.path, purpose, hint)
         self._epoch = epoch
         self._jobs = jobs
         self._known: dict[str, _Known] = {}
@@ -74,6 +87,8 @@ class WorkRoot:
         try:
             for path in (self._folder, self.path, self.scratch, decode(self._kept)):
                 os.makedirs(path, mode=0o700, exist_ok=True)
+            if self._copies is not None:
+                os.makedirs(self._copies, mode=0o700, exist_ok=True)
         except OSError as error:
             raise ToolError(f"cannot make the folder {self._folder}: {error.strerror}") from error
         self._disk.begin()
@@ -115,6 +130,9 @@ class WorkRoot:
         self._disk.dress(entries, changed)
         for path in changed:
             self._known[path] = _Known(entries[path], self._facts(self._disk.name(path)))
+        for path, known in self._known.items():
+            if known.entry is not entries[path]:  # but equal: what does not change is to be the caller's own
+                self._known[path] = known._replace(entry=entries[path])
         for place in saved.values():
             os.unlink(place)
 
@@ -234,16 +252,21 @@ class WorkRoot:
         """Give files that are new their digests."""
         new = [path for path, one in found.items() if one.entry.kind == FILE and one is not self._known.get(path)]
         with ThreadPoolExecutor(max(1, self._jobs)) as pool:
-            contents = list(pool.map(_hashed, map(self._disk.name, new), (found[path].entry.size for path in new)))
+            contents = list(pool.map(self._content, new, (found[path].entry.size for path in new)))
         for path, content in zip(new, contents):
             one = found[path]
             found[path] = one._replace(entry=one.entry._replace(content=content))
 
+    def _content(self, path: str, size: int) -> Region:
+        name = self._disk.name(path)
+        return _hashed(name, size) if self._copies is None else _copied(name, size, self._copies)
+
     def _dated(self, mtime: int) -> int:
         """The time to write for one on disk, which is in nanoseconds."""
-        if self._began <= mtime <= self._ended:
-            return self._epoch or 0
         seconds = mtime // 10**9
+        # Many programs copy a time without its fraction.
+        if self._began // 10**9 <= seconds and mtime <= self._ended:
+            return self._epoch or 0
         return max(0, seconds if self._epoch is None else min(seconds, self._epoch))
 
     def _facts(self, name: bytes) -> _Facts:
@@ -294,6 +317,32 @@ def _hashed(name: bytes, size: int) -> Region:
         state.update(piece)
     # Without a stamp: a tool may write the same bytes to it again.
     return content._replace(digest=state.digest())
+
+
+def _copied(name: bytes, size: int, folder: bytes) -> Region:
+    """A copy of a file that is named by its digest, so that equal contents are one."""
+    state = hashlib.sha256()
+    try:
+        descriptor, place = tempfile.mkstemp(dir=folder)
+        with open(descriptor, "wb") as copy:
+            for piece in pieces(Region(name, 0, size)):
+                state.update(piece)
+                copy.write(piece)
+        kept = copy_in(folder, state.hexdigest())
+        os.replace(place, kept)
+    except OSError as error:
+        raise ToolError(f"cannot copy {os.fsdecode(name)} to {os.fsdecode(folder)}: {error.strerror}") from error
+    return Region(kept, 0, size, digest=state.digest())
+
+
+def copies_in(folder: str) -> str:
+    """Where the folder of a `WorkRoot` has its copies."""
+    return os.path.join(folder, "copies")
+
+
+def copy_in(copies: bytes, digest: str) -> bytes:
+    """Where one of them lies, by its SHA-256 in hexadecimal."""
+    return os.path.join(copies, digest.encode())
 
 
 def _is_same(before: Entry, after: Entry) -> bool:

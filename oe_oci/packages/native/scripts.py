@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...confined import placing
 from ...errors import ToolError
 from ...run import run_logged
+from ..maintainer.scripts import ROOT_VARIABLES
 from .manager import last_lines, read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .manager import Place
 
-# What names the image's directory, and then what is the build's own, where there is one.
-_ROOT_VARIABLES = ("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT")
+    Start = Callable[[Sequence[str], Mapping[str, str]], tuple[int, str]]
+
+# What is the build's own, where there is one.
 _INTERCEPTS, _NATIVE = "INTERCEPT_DIR", "NATIVE_ROOT"
 _ASKING = "postinst_intercept"  # what asks for the others
 _DELAYED = "delay_to_first_boot"
@@ -55,10 +57,15 @@ class Left(NamedTuple):
 
 
 class Scripts:
-    """What scripts find that run outside of the root in the place `place`."""
+    """What scripts find that run outside of the root in the place `place`.
 
-    def __init__(self, place: Place) -> None:
+    `start` runs a program with these variables, and tells its exit status and what it said; it is run as it is
+    otherwise.
+    """
+
+    def __init__(self, place: Place, start: Start | None = None) -> None:
         self._place = place
+        self._start = start or self._run
         self._hooks = os.environ.get(_INTERCEPTS, "")
 
     @property
@@ -97,7 +104,7 @@ class Scripts:
 
     def environment(self, epoch: int) -> dict[str, str]:
         """The variables of scripts."""
-        variables = dict.fromkeys(_ROOT_VARIABLES, self._place.root)
+        variables = dict.fromkeys(ROOT_VARIABLES, self._place.root)
         if self._hooks:
             variables[_INTERCEPTS] = self._path("hooks")
         if _NATIVE in os.environ:
@@ -113,8 +120,11 @@ class Scripts:
         Raises:
             ToolError: it can not be started.
         """
+        return self._start(argv, self.environment(epoch))
+
+    def _run(self, argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
         log = self._path("script.log")
-        status = run_logged(argv, log, env=self.environment(epoch), cwd=self.folder)
+        status = run_logged(argv, log, env=env, cwd=self.folder)
         return status, read_log(log)
 
     def intercept(self, epoch: int) -> Iterator[Left]:
@@ -174,9 +184,12 @@ def _names(folder: str) -> list[str]:
 
 
 def _digests(folder: str) -> Iterator[list[str]]:
-    for name in _names(folder):
-        with open(os.path.join(folder, name), "rb") as file:
-            yield [name, hashlib.sha256(file.read()).hexdigest()]
+    for path in (os.path.join(folder, name) for name in _names(folder)):
+        try:
+            with open(path, "rb") as file:
+                yield [os.path.basename(path), hashlib.sha256(file.read()).hexdigest()]
+        except OSError as error:
+            raise ToolError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _alternatives_of_opkg() -> bool:

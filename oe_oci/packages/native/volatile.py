@@ -30,6 +30,13 @@ class Volatile(NamedTuple):
 COMMON = (
     Volatile("var/cache/ldconfig/aux-cache", REMOVED, "inode numbers and times of the build host"),
     Volatile("etc/.pwd.lock", REMOVED, "a lock"),
+    *(
+        Volatile(f"etc/{name}-", REMOVED, "the accounts before the last change")
+        for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+    ),
+    Volatile("etc/machine-id", REMOVED, "random, and the machine's own"),
+    Volatile("var/lib/dbus/machine-id", REMOVED, "random, and the machine's own"),
+    Volatile("var/lib/systemd/random-seed", REMOVED, "random, and the machine's own"),
 )
 
 DPKG = (
@@ -41,6 +48,9 @@ DPKG = (
     Volatile("var/log/dpkg.log", REMOVED, "the clock"),
     Volatile("var/log/alternatives.log", REMOVED, "the clock"),
     Volatile("var/cache/debconf/*-old", REMOVED, "the database before the last change"),
+    Volatile("etc/ssh/ssh_host_*", REMOVED, "random, and a secret that no two containers share"),
+    Volatile("etc/ssl/private/ssl-cert-snakeoil.key", REMOVED, "random, and a secret that no two containers share"),
+    Volatile("etc/ssl/certs/ssl-cert-snakeoil.pem", REMOVED, "of that key"),
 )
 
 APT = (

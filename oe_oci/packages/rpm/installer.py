@@ -6,7 +6,7 @@ Must not know blobs, caches or OCI documents.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from ...accounts import Owners as AskedFor
 from ...accounts import read_names
@@ -18,6 +18,7 @@ from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
 from ..foreign import DATABASES, check_format
 from ..installation import Installation, plain_parents, tell, with_database
+from ..maintainer.job import Job, Skip
 from ..owners import Owners, left_over
 from ..package import RPM
 from ..place import Shipment
@@ -40,24 +41,23 @@ if TYPE_CHECKING:
 
     from ...config import Config, PackagesLayer
     from ...tree import Entry
-    from ..contents import Contents
-    from ..package import Installed, Package
+    from ..contents import Contents, Reading
+    from ..maintainer.job import Maintainer
+    from ..package import Installed
     from ..place import Placement
     from ..resolve import Selected
     from .feed import Feeds
     from .files import File
 
-    Read = Callable[[Sequence[Package]], list[Contents]]
-    Hold = Callable[[Sequence[Contents]], None]
-
 _ROOT = {"root": 0}
+_MAKING = ("prein",)  # the scripts that add accounts
 
 
 class RpmInstaller:
     """Installs the packages of layer after layer; an `Installer` of rpm packages.
 
-    `read` tells what packages' files hold, in the order given; `hold` reads their payloads where `read` does not.
-    `memory` knows of databases that earlier builds made.
+    `memory` knows of databases that earlier builds made. `maintainer` does what is to become of scripts; without one
+    none runs.
     """
 
     def __init__(
@@ -65,10 +65,11 @@ class RpmInstaller:
         config: Config,
         feeds: Feeds,
         base: Tree,
-        read: Read,
-        hold: Hold = lambda _packages: None,
+        reading: Reading,
         memory: Memory | None = None,
+        maintainer: Maintainer | None = None,
     ) -> None:
+        self._maintainer = maintainer or Skip()
         settings = config.packages
         if settings.database == PER_PACKAGE:
             message = "'status.d' has a file for each package, and rpm has one database of all"
@@ -76,8 +77,7 @@ class RpmInstaller:
         self._config = config
         self._epoch = config.epoch or 0
         self._feeds = feeds
-        self._read = read
-        self._hold = hold
+        self._reading = reading
         self._memory = memory or Memory()
         self._policy = policy_of(config.packages, RPM)
         check_format(base, RPM, "the base image")
@@ -124,27 +124,30 @@ class RpmInstaller:
             contents.payload.release()
         resolution = resolve(self._world(), layer.name, layer.packages)
         selected = resolution.selected
-        self._held = self._read([one.package for one in selected])
+        self._held = self._reading.packages([one.package for one in selected])
         shipments = [Shipment(one.package, contents, None) for one, contents in zip(selected, self._held)]
         headers = [_header(one.package.path, contents, "header") for one, contents in zip(selected, self._held)]
         for header in headers:
             check_features(header)
         files = [{file.path: file for file in files_of(header)} for header in headers]
         self._check_database(tree, shipments, files)
+        job = Job(layer.name, RPM, selected, self._held, self._world(), tuple(self._installed))
+        below = self._maintainer.before(job, tree)
         erased = [old for one in selected for old in (one.replaces, *one.obsoletes) if old is not None]
         placement, going = place(
-            shipments, files, self._below(tree, erased), self._config.epoch, self._config.packages.prefer_color
+            shipments, files, self._below(below, erased), self._config.epoch, self._config.packages.prefer_color
         )
-        entries, asked = self._named(layer.name, tree, shipments, placement)
-        wanted = Wanted(entries, left_over(tree, going, placement))
+        entries, asked = self._named(layer.name, below, shipments, placement)
+        wanted = Wanted(entries, left_over(below, going, placement))
         self._advance(selected, headers, files, erased, placement)
         if selected and self._config.packages.database == KEEP:
-            whole = Tree(tree.entries)
+            whole = Tree(below.entries)
             apply(whole, Delta(wanted.entries, wanted.removed, 0))
-            wanted = self._with_database(whole, tree, wanted)
+            wanted = self._with_database(whole, below, wanted)
+        wanted = self._maintainer.after(job, tree, below, wanted)
         if self._config.packages.database != KEEP:
             wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
-        scripts = [scripts_of(header) for header in headers]
+        scripts = [self._maintainer.left(scripts_of(header)) for header in headers]
         return Installation(wanted, asked, tell(resolution, self._held, scripts))
 
     def names(self) -> frozenset[str]:
@@ -158,14 +161,17 @@ class RpmInstaller:
             InputError: a package changed after it was read first.
             ToolError: one can not be read, or the disk is full.
         """
-        self._hold(self._held)
+        self._reading.hold(self._held)
 
     def keep(self, delta: Delta, shape: str, key: str) -> None:
-        """What packages hold is known to later builds by the packages themselves."""
+        """Have later builds know what scripts did; what packages hold they know by the packages themselves."""
+        self._maintainer.keep(delta, shape, key)
 
     def database(self, tree: Tree) -> Wanted:
         """The database as it stands after all layers, for a layer of its own."""
-        return self._with_database(tree, tree, Wanted({})) if self._changed else Wanted({})
+        if not self._changed:
+            return Wanted({})
+        return self._with_database(tree, tree, Wanted(dict(self._maintainer.withheld(tree))))
 
     def _world(self) -> World:
         if self._known is None:
@@ -221,7 +227,12 @@ class RpmInstaller:
             for what, name, known in (("user", member.user, users), ("group", member.group, groups)):
                 if name not in known and (what, name) not in faults:
                     package = shipments[number].package.shown
-                    faults[what, name] = _unknown_owner(f"layer '{layer}': {package}: {shown(member.path)}", what, name)
+                    faults[what, name] = _unknown_owner(
+                        f"layer '{layer}': {package}: {shown(member.path)}",
+                        what,
+                        name,
+                        runs=not self._maintainer.left(_MAKING),
+                    )
             entries[path] = entries[path]._replace(uid=users.get(member.user, 0), gid=groups.get(member.group, 0))
         if faults:
             raise ConfigError(faults.values())
@@ -276,8 +287,10 @@ class RpmInstaller:
         return with_database(tree, wanted, written, self._epoch)
 
 
-def _unknown_owner(file: str, what: str, name: str) -> Fault:
-    hint = f"declare it: {what}:{name}:NUMBER; what a package's scripts would create is not there, as they do not run"
+def _unknown_owner(file: str, what: str, name: str, *, runs: bool) -> Fault:
+    hint = f"declare it: {what}:{name}:NUMBER"
+    if not runs:
+        hint = f"{hint}; what a package's scripts would create is not there, as they do not run"
     return Fault("OCI_IMAGE_ACCOUNTS", f"{file} is of the {what} '{name}', which the image does not have", hint)
 
 

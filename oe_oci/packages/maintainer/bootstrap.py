@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The order of scripts that run in the image itself: those it has no programs for wait until all files are placed.
+
+Must not run a script.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import InputError
+from ...tree import FILE, resolve
+from ..package import DEB, RPM
+from ..relation import parse_relations
+from .phases import Phases, phases_of
+from .scripts import SHELL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...tree import Tree
+    from ..package import Package
+    from .job import Job
+    from .scripts import Script
+
+    _Identity = tuple[str, str]
+
+_HINT = (
+    "name a package with it in the layer or in one below, or set OCI_PACKAGE_SCRIPTS:"
+    ' "run:offline" for the shell of this machine, "skip" for none'
+)
+
+
+def phases_inside(job: Job, tree: Tree) -> Phases:
+    """The scripts of a layer on top of `tree`, where they run in it.
+
+    All wait where a tree has no shell, or a layer brings essential packages, on which scripts rely without saying so.
+    Else one waits that lacks its interpreter, or whose package needs one of the layer before it is placed. Essential
+    packages are configured before all others.
+
+    Raises:
+        InputError: one can be run by rpm alone, or what tells of them is damaged.
+    """
+    phases = phases_of(job, tree)
+    essential = _essential(job) if job.kind != RPM else set()
+    new = {(one.package.name, one.package.arch) for one in job.selected if one.replaces is None}
+    if not _has(tree, SHELL[0]) or essential & new:
+        waiting, sooner = list(phases.before), []
+    else:
+        late = _late(job) if job.kind != RPM else set()
+        waits = [_identity(one) in late or not _is_run_by(tree, one) for one in phases.before]
+        waiting = [one for one, is_late in zip(phases.before, waits) if is_late]
+        sooner = [one for one, is_late in zip(phases.before, waits) if not is_late]
+    after = phases.after
+    if job.kind == DEB and essential:
+        first = _closure(job, essential)
+        after = sorted(after, key=lambda one: (one.name == "postinst", _identity(one) not in first))
+        waiting.sort(key=lambda one: _identity(one) not in first)
+    return Phases(sooner, [*waiting, *after])
+
+
+def check_interpreter(job: Job, tree: Tree, script: Script) -> None:
+    """See that an image has what runs a script, and a shell.
+
+    Raises:
+        InputError: it has not.
+    """
+    for program in dict.fromkeys((*SHELL, *script.interpreter[:1])):
+        if not _has(tree, program):
+            asker = f"layer '{job.layer}': {script.package}: its {script.name}"
+            raise InputError(f"{asker} needs {program} in the image, which has none", hint=_HINT)
+
+
+def _has(tree: Tree, program: str) -> bool:
+    entry = resolve(tree, program, follow=True).entry
+    return entry is not None and entry.kind == FILE
+
+
+def _is_run_by(tree: Tree, script: Script) -> bool:
+    return all(_has(tree, program) for program in script.interpreter[:1])
+
+
+def _identity(script: Script) -> _Identity:
+    return script.package, script.arch
+
+
+def _essential(job: Job) -> set[_Identity]:
+    packages = (one.package for one in job.selected)
+    return {(one.name, one.arch) for one in packages if one.fields.get("Essential") == "yes"}
+
+
+def _late(job: Job) -> set[_Identity]:
+    """The packages that need another of the layer before they are placed."""
+    found = set()
+    inside = {id(one.package) for one in job.selected}
+    for one in job.selected:
+        early = len(parse_relations(one.package.fields.get("Pre-Depends", "")))
+        needs = job.world.required(one.package)[:early]
+        if any(all(id(other) in inside for other in need.met_by) and need.met_by for need in needs):
+            found.add((one.package.name, one.package.arch))
+    return found
+
+
+def _closure(job: Job, essential: set[_Identity]) -> set[_Identity]:
+    """Packages of a layer with all of it that they need."""
+    inside: Mapping[int, Package] = {id(one.package): one.package for one in job.selected}
+    pending: list[Package] = [one for one in inside.values() if (one.name, one.arch) in essential]
+    found = {id(one) for one in pending}
+    while pending:
+        for need in job.world.required(pending.pop()):
+            met = [inside[id(one)] for one in need.met_by if id(one) in inside][:1]
+            pending += [one for one in met if id(one) not in found]
+            found.update(map(id, met))
+    return {(one.name, one.arch) for key, one in inside.items() if key in found}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""When scripts that run in the image itself run: before files are placed only where the image can run them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from support.offers import world
+
+from oe_oci.content import Literal
+from oe_oci.errors import InputError
+from oe_oci.packages.maintainer.bootstrap import check_interpreter, phases_inside
+from oe_oci.packages.maintainer.job import Job
+from oe_oci.packages.package import DEB
+from oe_oci.packages.resolve import resolve
+from oe_oci.tree import DIRECTORY, FILE, Entry, Tree
+
+SCRIPTS = {"preinst": b"#!/bin/sh\n", "postinst": b"#!/bin/sh\n"}
+
+
+def image(*programs: str) -> Tree:
+    empty = Literal(b"")
+    files = {path: Entry(FILE, 0o755, size=0, content=empty) for path in programs}
+    return Tree({"": Entry(DIRECTORY, 0o755), "bin": Entry(DIRECTORY, 0o755), **files})
+
+
+def job(*texts: str, **controls: dict[str, bytes]) -> Job:
+    known = world(*texts)
+    selected = resolve(known, "app", [text.split()[0] for text in texts]).selected
+    held = [SimpleNamespace(control=controls.get(one.package.name, SCRIPTS), fields={}) for one in selected]
+    return Job("app", DEB, selected, held, known, ())
+
+
+def run(one: Job, tree: Tree) -> tuple[list[str], list[str]]:
+    found = phases_inside(one, tree)
+    before, after = ([f"{script.package} {script.name}" for script in scripts] for scripts in found)
+    return before, after
+
+
+def test_with_a_shell_below_a_preinst_runs_before_files_are_placed():
+    assert run(job("a 1"), image("bin/sh")) == (["a preinst"], ["a postinst"])
+
+
+@pytest.mark.parametrize(("texts", "below"), [(["a 1"], image()), (["a 1 ; essential yes"], image("bin/sh"))])
+def test_where_the_image_is_not_yet_complete_all_waits(texts, below):
+    assert run(job(*texts), below) == ([], ["a preinst", "a postinst"])
+
+
+def test_what_needs_another_of_the_layer_waits_alone():
+    found = run(job("a 1 ; pre b", "b 1", "c 1"), image("bin/sh"))
+    assert found == (["b preinst", "c preinst"], ["a preinst", "b postinst", "a postinst", "c postinst"])
+
+
+def test_what_lacks_its_interpreter_waits():
+    scripts = {"preinst": b"#!/usr/bin/perl\n"}
+    assert run(job("a 1", a=scripts), image("bin/sh")) == ([], ["a preinst"])
+
+
+def test_essential_packages_and_what_they_need_are_configured_first():
+    _, after = run(job("a 1", "y 1 ; essential yes ; needs z", "z 1"), image())
+    assert after == [f"{name} {script}" for script in ("preinst", "postinst") for name in ("z", "y", "a")]
+
+
+def test_an_image_that_lacks_an_interpreter_is_told():
+    one = job("a 1", a={"postinst": b"#!/usr/bin/perl\n"})
+    (script,) = phases_inside(one, image("bin/sh")).after
+    with pytest.raises(InputError, match=r"layer 'app': a: its postinst needs /usr/bin/perl in the image, which has"):
+        check_interpreter(one, image("bin/sh"), script)
