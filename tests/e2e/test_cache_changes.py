@@ -357,7 +357,7 @@ CASES: dict[str, Case] = {
     ),
     # ---- what decides every layer
     "the compressor's level": Case(
-        lambda p: p.set('OCI_LAYER_COMPRESSION = "gzip:1"'), EVERY, "compressor zlib: level 6→1"
+        lambda p: p.set('OCI_LAYER_COMPRESSION = "gzip:1"'), EVERY, "compressor zlib: level 4→1"
     ),
     "another compressor": Case(
         lambda p: p.set('OCI_LAYER_COMPRESSOR = "zlib-ng"'), EVERY, "compressor: library zlib 1"
