@@ -36,7 +36,11 @@ def staging(deploy_dir: str, name: str) -> Iterator[str]:
     made = _make_folders(deploy_dir)
     path = os.path.join(deploy_dir, f".{name}-oci.partial")
     try:
-        descriptor = _locked(path)
+        try:
+            descriptor = _locked(path)
+        except BaseException:
+            _discard(path)
+            raise
         try:
             _clear(path)
             yield path
@@ -79,11 +83,26 @@ def _locked(path: str) -> int:
             continue
         except OSError as error:
             raise ToolError(f"cannot make the folder {path}: {error.strerror}") from error
-        _lock(descriptor, path)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-                return descriptor
+        try:
+            _lock(descriptor, path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
+
+
+def _discard(path: str) -> None:
+    """Remove a folder that was made and not used, unless it is another build's by now."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rmdir(path)
+        finally:
+            os.close(descriptor)
 
 
 def _lock(descriptor: int, path: str) -> None:

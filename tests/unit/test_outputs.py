@@ -15,6 +15,7 @@ import threading
 import pytest
 from support.configs import config
 
+import oe_oci.staging
 from oe_oci.build import Options, build
 from oe_oci.config import Compression, HostCopy, HostLayer, Names, PathsLayer, RootfsLayer
 from oe_oci.errors import ConfigError, InputError, ToolError
@@ -307,3 +308,18 @@ def test_many_processes_at_once_leave_one_whole_image(tmp_path):
     data = io.BytesIO((tmp_path / "deploy" / "image-oci.tar").read_bytes())
     with tarfile.open(fileobj=data) as archive:
         assert json.load(archive.extractfile("index.json")) == index
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_interrupted_before_anything_is_made_leaves_nothing(locked, tmp_path, monkeypatch):
+    lock = oe_oci.staging._lock
+
+    def interrupted(descriptor: int, path: str) -> None:
+        if locked:
+            lock(descriptor, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(oe_oci.staging, "_lock", interrupted)
+    with pytest.raises(KeyboardInterrupt), staging(str(tmp_path / "new" / "deploy"), "app"):
+        pass
+    assert list(tmp_path.iterdir()) == []
