@@ -100,6 +100,7 @@ class Trial:
         self.work = Standing(folder)
         self.phases = Phases([], [])
         self.started = 0
+        self.root = self.work.root
         apart = () if database == "keep" else ("var/lib/opkg/",)
         self.runner = Runner(self._start, Way(lambda _job, _tree: self.phases), apart=apart, epoch=EPOCH)
 
@@ -108,7 +109,7 @@ class Trial:
         self.started += 1
         found = Outside(Place(self.work.root, self.work.scratch), self._hook)
         with self.work:
-            yield Surroundings(self.work, found, self.work.root, VOLATILE)
+            yield Surroundings(self.work, found, self.root, VOLATILE)
 
     def _hook(self, argv: Any, env: Any) -> tuple[int, str]:
         return self.work.run(list(argv), env)[:2]
@@ -241,6 +242,15 @@ def test_a_failure_without_a_word(make):
     with trial.runner, pytest.raises(ToolError) as caught:
         trial.install(tree(), app=lambda _: Ran(1, "\n"))
     assert caught.value.hint == "it says nothing"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_program_that_the_image_lacks(make, inside):
+    trial = make()
+    trial.root = "" if inside else trial.work.root
+    with trial.runner, pytest.raises(ToolError) as caught:
+        trial.install(tree(), app=lambda _: Ran(127, "sed: not found"))
+    assert ("essential" in caught.value.hint) == inside
 
 
 def test_no_script_runs_after_one_that_fails(make):

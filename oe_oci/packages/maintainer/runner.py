@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..native.volatile import Volatile
     from .job import Job
     from .phases import Phases
+    from .ran import Ran
     from .recall import Recall
     from .scripts import Script
     from .work import Work
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("oe_oci")
 
 _ROUNDS = 20  # of scripts that others set off
+_NOT_FOUND = 127  # a shell's status where it knows no such program
 
 
 class Found(Protocol):
@@ -250,10 +252,9 @@ class Runner:
         ran = work.run([*script.interpreter, *file, *script.words], variables, script.input)
         LOG.debug("%s: %s says:\n%s", script.package, script.name, ran.said)
         if ran.status or ran.ended:
-            lines = last_lines(ran.said)
-            hint = "\n  ".join(["it says:", *(f"  {line}" for line in lines)]) if lines else "it says nothing"
             reason = ran.ended or f"ended with status {ran.status}"
-            raise ToolError(f"layer '{job.layer}': {script.package}: its {script.name} {reason}", hint=hint)
+            message = f"layer '{job.layer}': {script.package}: its {script.name} {reason}"
+            raise ToolError(message, hint=_said(ran, inside=not root))
 
     def _place(self, job: Job, script: Script) -> str:
         work, found, *_ = self._surroundings()
@@ -310,3 +311,13 @@ class Runner:
 
     def _is_apart(self, path: str) -> bool:
         return f"{path}/".startswith(self._apart)
+
+
+def _said(ran: Ran, *, inside: bool) -> str:
+    """What a script said last, as a hint; and what may help."""
+    lines = last_lines(ran.said)
+    told = ["it says:", *(f"  {line}" for line in lines)] if lines else ["it says nothing"]
+    if inside and ran.status == _NOT_FOUND:
+        told.append("programs that it calls must be in the image, and Debian's scripts call those of all essential")
+        told.append("packages: name sed, grep, coreutils and their like in this layer or in one below")
+    return "\n  ".join(told)
