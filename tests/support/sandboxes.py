@@ -20,7 +20,8 @@ PROGRAMS = ("bwrap", "unshare")
 
 # Its argument is what to run, as JSON; what it prints is how that went, and what its session tells of the owners.
 _DRIVER = """
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in the background
 from oe_oci.errors import ToolError
 from oe_oci.packages.maintainer import sandbox
 from oe_oci.run import Limits
