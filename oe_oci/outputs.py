@@ -110,7 +110,7 @@ class Archives:
         self._pool.shutdown(wait=True, cancel_futures=True)
         with contextlib.ExitStack() as stack:
             for archive in self._open.values():
-                stack.enter_context(archive)
+                stack.push(archive)
 
     def add(self, name: str, content: Content) -> None:
         """Add the file of a path in the layout, unless it is there; it may not change any more.
