@@ -17,7 +17,7 @@ from oe_oci.packages.maintainer.choose import Outside
 from oe_oci.packages.maintainer.job import Job
 from oe_oci.packages.maintainer.phases import Phases
 from oe_oci.packages.maintainer.ran import Ran
-from oe_oci.packages.maintainer.runner import Runner, Surroundings, Way
+from oe_oci.packages.maintainer.runner import Followers, Runner, Surroundings, Way
 from oe_oci.packages.maintainer.scripts import SHELL, Script
 from oe_oci.packages.native.manager import Place
 from oe_oci.packages.native.volatile import REMOVED, Volatile
@@ -45,7 +45,6 @@ class Standing:
         self.synced: list[set[str]] = []
         self.acts: dict[str, Acts] = {}
         self.calls: list[tuple[list[str], dict[str, str], bytes]] = []
-        self.mounted: list[str] = []
         self.closed = False
         os.makedirs(self.scratch)
 
@@ -250,7 +249,7 @@ def test_a_program_that_the_image_lacks(make, inside):
     trial.root = "" if inside else trial.work.root
     with trial.runner, pytest.raises(ToolError) as caught:
         trial.install(tree(), app=lambda _: Ran(127, "sed: not found"))
-    assert ("essential" in caught.value.hint) == inside
+    assert ("name packages with them" in caught.value.hint) == inside
 
 
 def test_no_script_runs_after_one_that_fails(make):
@@ -353,3 +352,14 @@ def make_other(trial: Trial) -> Runner:
 
 def test_what_did_not_run(make):
     assert make().runner.left(("preinst", "config", "postinst")) == ("config",)
+
+
+def test_scripts_that_set_off_one_another_without_end(make):
+    trial = make()
+    trial.work.acts["loop.postinst"] = lambda _: None
+    way = Way(lambda _job, _tree: trial.phases, lambda _job, lower, _arrived: Followers([script("loop")], lower))
+    trial.runner = Runner(trial._start, way, apart=(), epoch=EPOCH)
+    with trial.runner, pytest.raises(ToolError, match="without end: those of loop") as caught:
+        trial.install(tree())
+    assert "OCI_PACKAGE_SCRIPTS" in caught.value.hint
+    assert len(trial.work.calls) == 20

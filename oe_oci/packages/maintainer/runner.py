@@ -198,10 +198,9 @@ class Runner:
                 return after
             after = Tree(self._run(job, after, scripts))
         names = ", ".join(dict.fromkeys(script.package for script in scripts))
-        raise ToolError(
-            f"layer '{job.layer}': triggers of packages set off one another without end: those of {names}",
-            hint="tell so who made the packages",
-        )
+        message = f"layer '{job.layer}': triggers of packages set off one another without end: those of {names}"
+        hint = 'leave one of them out of OCI_LAYERS, or set OCI_PACKAGE_SCRIPTS = "run:offline", which sets off none'
+        raise ToolError(message, hint=hint)
 
     def _run(self, job: Job, whole: Tree, scripts: Sequence[Script]) -> dict[str, Entry]:
         """What is there after scripts where `whole` was before, by an earlier build or by running them."""
@@ -298,13 +297,13 @@ class Runner:
         """What the image is to have of what scripts left: in the place of the database what it had there before."""
         if not self._apart:
             return entries
-        mine = [path for path in entries if self._is_apart(path) and entries[path] is not tree.entries.get(path)]
+        mine = {path for path in entries if self._is_apart(path) and entries[path] is not tree.entries.get(path)}
         self._lost = {path for path in tree.entries if path not in entries and self._is_apart(path)}
         lonely = {up for path in mine for up in ancestors(path) if up in entries and up not in tree}
         if lonely:
             others = (path for path in entries if path not in lonely and path not in mine)
-            lonely.difference_update(up for path in others for up in ancestors(path))
-        self._withheld = {path: entries[path] for path in (*mine, *lonely)}
+            lonely.difference_update([up for path in others for up in ancestors(path)])
+        self._withheld = {path: entry for path, entry in entries.items() if path in mine or path in lonely}
         self._under = {path: tree.entries.get(path) for path in (*self._withheld, *self._lost)}
         kept = {path: entry for path, entry in entries.items() if path not in self._withheld}
         return {**kept, **{path: entry for path, entry in self._under.items() if entry is not None}}
@@ -318,6 +317,6 @@ def _said(ran: Ran, *, inside: bool) -> str:
     lines = last_lines(ran.said)
     told = ["it says:", *(f"  {line}" for line in lines)] if lines else ["it says nothing"]
     if inside and ran.status == _NOT_FOUND:
-        told.append("programs that it calls must be in the image, and Debian's scripts call those of all essential")
-        told.append("packages: name sed, grep, coreutils and their like in this layer or in one below")
+        told.append("the image must have the programs that it calls: name packages with them, such as sed, grep and")
+        told.append("coreutils, which packages rely on without saying so, in this layer or in one below")
     return "\n  ".join(told)
