@@ -39,7 +39,7 @@ else:
     for name in os.listdir(asked["root"]):
         facts = os.lstat(os.path.join(asked["root"], name))
         owners[name] = [facts.st_uid, facts.st_gid]
-    print(json.dumps({**ran._asdict(), "told": made.told, "owners": owners}))
+    print(json.dumps({**ran._asdict(), "program": made.program, "owners": owners}))
 """
 
 
@@ -49,7 +49,7 @@ class Told(NamedTuple):
     status: int = -1
     said: str = ""
     ended: str = ""
-    told: Mapping[str, Any] = {}
+    program: str = ""
     owners: Mapping[str, list[int]] = {}
     error: str = ""
 

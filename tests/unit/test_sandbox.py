@@ -187,7 +187,8 @@ def test_an_image_that_leads_astray_is_refused(tmp_path, target):
 def test_bubblewrap_is_taken_where_it_works(monkeypatch, tmp_path):
     runner = Runner(monkeypatch)
     made = sandbox.offline(str(tmp_path / "root"), str(tmp_path / "scratch"))
-    assert made.told == {"mode": "offline", "program": "bwrap", "limits": [300, 4 << 30, 4096]}
+    assert made.program == "bwrap"
+    assert sandbox.decides("offline") == {"mode": "offline", "limits": [300, 4 << 30, 4096]}
     sandbox.offline(str(tmp_path / "root"), str(tmp_path / "scratch"))
     assert len(runner.calls) == 1  # tried once
 
@@ -195,7 +196,7 @@ def test_bubblewrap_is_taken_where_it_works(monkeypatch, tmp_path):
 @pytest.mark.parametrize("how", [{"missing": ("bwrap",)}, {"failing": "bwrap"}])
 def test_unshare_is_taken_else(monkeypatch, tmp_path, how):
     Runner(monkeypatch, *filter(None, [how.get("failing")]), missing=how.get("missing", ()))
-    assert sandbox.offline(str(tmp_path), str(tmp_path)).told["program"] == "unshare"
+    assert sandbox.offline(str(tmp_path), str(tmp_path)).program == "unshare"
 
 
 def test_where_nothing_can_isolate_the_reasons_are_told(monkeypatch, tmp_path):

@@ -124,10 +124,6 @@ class RemoteWork:
             self._known.pop(inner, None)
         return [*told, *lost]
 
-    @property
-    def mounted(self) -> list[str]:
-        return list(self._ask("mounted"))
-
     def place(self, name: str, content: bytes) -> str:
         return str(self._ask("place", name, decode(content)))
 

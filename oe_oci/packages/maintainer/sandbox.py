@@ -67,11 +67,6 @@ class Sandbox:
         self._who = _who(mode)
         self.program = _working(self._who)
 
-    @property
-    def told(self) -> dict[str, object]:
-        """What decides about results, and the program."""
-        return {**decides(self._mode, self._limits), "program": self.program}
-
     def place(self, name: str, content: bytes) -> str:
         """Make a script of these bytes; the path that it has where it runs.
 

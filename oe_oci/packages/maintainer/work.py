@@ -54,10 +54,6 @@ class Work(Protocol):
     def forget(self, path: str) -> list[str]:
         """Remove a path, and all below it; what was removed of what is known."""
 
-    @property
-    def mounted(self) -> list[str]:
-        """The places in the directory and beside it where something is mounted, which nothing here enters then."""
-
     def place(self, name: str, content: bytes) -> str:
         """Make a script of these bytes; the path that it has where it runs.
 
@@ -97,10 +93,6 @@ class LocalWork:
 
     def __exit__(self, *error: object) -> None:
         self._disk.__exit__(*error)
-
-    @property
-    def mounted(self) -> list[str]:
-        return self._disk.mounted
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"") -> Ran:
         return self._sandbox.run(argv, env, stdin=stdin)

@@ -107,9 +107,6 @@ class _Servant:
             self._entries.pop(inner, None)
         return lost
 
-    def mounted(self) -> list[str]:
-        return self._root.mounted
-
     def place(self, name: str, content: str) -> str:
         return self._sandbox.place(name, encode(content))
 
