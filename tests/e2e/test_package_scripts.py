@@ -22,7 +22,6 @@ from support.sources import NATIVE, Source, file, symlink
 SCRIPTED = [name for name, manager in MANAGERS.items() if manager.scripts]
 NATIVES = {"ipk": "opkg", "rpm": "dnf"}
 OPKG_OWN = (b"info", b"status", b"lists")
-OPKG_UTILS = "/opt/opkg-utils/bin"
 
 # rpm itself runs scriptlets in the image, which needs a shell then; outside of it they find the image in $D.
 BUSYBOX = ("sh", "cat", "chmod", "chown", "echo", "false", "grep", "id", "ln", "ls", "mkdir", "mkfifo", "rm", "sort")
@@ -326,14 +325,6 @@ def test_package_managers_under_fakeroot(product, folder, native):
 # ---- what packages of OpenEmbedded do
 
 
-def with_opkg_utils() -> dict[str, str]:
-    """Variables with which update-alternatives is the one of opkg-utils."""
-    found = shutil.which("update-alternatives", path=f"{OPKG_UTILS}:{os.environ['PATH']}")
-    if not found or b"OPKG_OFFLINE_ROOT" not in Path(found).read_bytes():
-        pytest.skip("no update-alternatives of opkg-utils")
-    return tools.environment(PATH=f"{Path(found).parent}:{os.environ['PATH']}")
-
-
 def editor(name: str, priority: int, version: str = "1.0-1", *, ours: bool = True) -> Source:
     link = f"vi vi /usr/bin/{name}"
     adds = f"update-alternatives --install /usr/bin/{link} {priority}"
@@ -349,11 +340,11 @@ def alternatives(kit: Kit, name: str, database: str = "keep") -> Image:
     user = Source("user", files=[file("/usr/share/user")], depends=["nano >= 2.0"])
     old = feed_of(kit, "old", editor("vim", 50), editor("nano", 100))
     new = feed_of(kit, "new", editor("nano", 100, "2.0-1", ours=False), user)
-    env, lines = with_opkg_utils(), [f'OCI_PACKAGE_DATABASE = "{database}"']
-    low = kit.build(f"{name}-low", "low:packages:vim,nano", old, env=env, lines=lines)
+    lines = [f'OCI_PACKAGE_DATABASE = "{database}"']
+    low = kit.build(f"{name}-low", "low:packages:vim,nano", old, lines=lines)
     assert low.tree[b"usr/bin/vi"].target == b"/usr/bin/nano"
     layers = "low:packages:vim high:packages:nano top:packages:user"
-    return kit.build(name, layers, old, new, env=env, lines=lines)
+    return kit.build(name, layers, old, new, lines=lines)
 
 
 @pytest.mark.parametrize("database", ["keep", "top", "remove"])

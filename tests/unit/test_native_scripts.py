@@ -79,9 +79,11 @@ def test_the_update_alternatives_of_another_system_is_never_run(make, tmp_path, 
     (other / "update-alternatives").write_text("#!/bin/sh\n")
     (other / "update-alternatives").chmod(0o755)
     monkeypatch.setenv("PATH", f"{other}:/usr/bin:/bin")
-    status, said = make().run(["update-alternatives", "--install"], 0)
-    assert status == 1
-    assert "opkg-utils is needed" in said
+    assert make().run(["update-alternatives", "--install", "/usr/bin/vi", "vi", "/usr/bin/vim", "50"], 0) == (0, "")
+    assert os.readlink(tmp_path / "root/usr/bin/vi") == "/usr/bin/vim"
+    status, said = make().run(["update-alternatives", "--query", "vi"], 0)
+    assert status == 2
+    assert "only --install LINK NAME PATH PRIORITY and --remove NAME PATH" in said
 
 
 def test_the_update_alternatives_of_opkg_is_run(make, tmp_path, monkeypatch):

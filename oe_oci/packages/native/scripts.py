@@ -18,6 +18,7 @@ from ...errors import ToolError
 from ...run import run_logged
 from ..maintainer.scripts import ROOT_VARIABLES
 from .manager import last_lines, read_log
+from .updatealternatives import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,12 +34,6 @@ _DELAYED = "delay_to_first_boot"
 _NO_EMULATOR = "qemuwrapper: qemu usermode is not supported"
 _PACKAGES = re.compile(r"^##PKGS:(.*)$", re.MULTILINE)
 
-# Debian's program of this name would change this machine, whatever the root.
-_NO_ALTERNATIVES = """\
-#!/bin/sh
-echo "update-alternatives: the one of opkg-utils is needed, and is not on the PATH" >&2
-exit 1
-"""
 _MODE = 0o755
 _KNOWS_THE_ROOT = b"OPKG_OFFLINE_ROOT"
 
@@ -89,10 +84,11 @@ class Scripts:
             with placing(path):
                 os.makedirs(path, exist_ok=True)
         if not _alternatives_of_opkg():
+            # Debian's program of this name would change this machine, whatever the root.
             path = self._path("bin", "update-alternatives")
             with placing(path):
                 with open(path, "w", encoding="ascii") as file:
-                    file.write(_NO_ALTERNATIVES)
+                    file.write(PROGRAM)
                 os.chmod(path, _MODE)
         for name in os.listdir(self._path("hooks")):
             os.unlink(self._path("hooks", name))
