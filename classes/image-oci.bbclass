@@ -37,7 +37,7 @@ OCI_LAYER_CACHE ?= "1"
 OCI_LAYER_CACHE_DIR ?= "${TOPDIR}/oci-layer-cache/${MACHINE}"
 
 OCI_PACKAGE_MANAGER ?= "auto"
-OCI_PACKAGE_SCRIPTS ?= "skip"
+OCI_PACKAGE_SCRIPTS ?= "run"
 OCI_PACKAGE_DATABASE ?= "${@bb.utils.contains('IMAGE_FEATURES', 'package-management', 'keep', 'remove', d)}"
 
 # pseudo of the newer series tracks only what begins as the rootfs does.

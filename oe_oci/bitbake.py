@@ -70,7 +70,7 @@ class Datastore:
         value = self._d.getVar(name)
         if name == "OCI_PACKAGE_MANAGER" and value == "auto":
             return self._manager()
-        if name == "OCI_PACKAGE_SCRIPTS" and value == "run":
+        if name == "OCI_PACKAGE_SCRIPTS" and value == "run" and self._d.getVar("OCI_PACKAGE_MANAGER") == "builtin":
             return "run:offline"  # as do_rootfs runs them
         return value
 

@@ -97,7 +97,7 @@ class PackageSettings(NamedTuple):
     database: str
     manager: str = "builtin"
     prefer_color: int = 2
-    scripts: str = "skip"
+    scripts: str = "run"
 
 
 class User(NamedTuple):

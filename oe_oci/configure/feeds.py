@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDERS = {"ipk": "DEPLOY_DIR_IPK", "rpm": "DEPLOY_DIR_RPM", "deb": "DEPLOY_DIR_DEB"}
 _DATABASES = ("keep", "top", "status.d", "remove")
 _MANAGERS = ("auto", "native", "builtin", CUT)
-_SCRIPTS = ("skip", "defer", "run", "run:offline", "run:chroot")
+_SCRIPTS = ("run", "run:offline", "run:chroot", "defer", "skip")
 _COLORS = ("2", "1", "4")  # of ELF files, as rpm counts them
 _DEBIAN_ARCH = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

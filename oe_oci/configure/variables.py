@@ -349,8 +349,8 @@ TABLE = (
         "OCI_PACKAGE_MANAGER",
         "packages",
         "auto",
-        "What installs packages. `builtin`: oe-oci itself, which needs no rights and no other program, and runs no"
-        " script of a package. `native`: the package manager of the format, opkg for ipk, apt for deb and dnf for rpm;"
+        "What installs packages. `builtin`: oe-oci itself, which needs no rights, and no other program but to run"
+        " scripts of packages. `native`: the package manager of the format, opkg for ipk, apt for deb and dnf for rpm;"
         " it needs root, or fakeroot, and dnf root, or a user namespace. `rootfs`: nobody, as the packages are in the"
         " root file system already, and each layer is [cut from it](layers.md#packages-of-the-rootfs). `auto` is"
         " `builtin`. The report names it.",
@@ -359,13 +359,13 @@ TABLE = (
     Variable(
         "OCI_PACKAGE_SCRIPTS",
         "packages",
-        "skip",
-        "What becomes of the scripts of packages that the built-in installer installs. `skip`: none runs; the report"
-        " lists them. `run:offline`: they run on this machine, which they can read and not change, and find the image"
-        " in the folder `$D`. `run:chroot`: the image is their root. `run` is `run:chroot` for deb and `run:offline`"
-        " else. `defer`: those that would run after files are placed are left to the first boot, which a container has"
-        " not. [Scripts of packages](package-scripts.md) tells more.",
-        "`skip`, `defer`, `run`, `run:offline` or `run:chroot`.",
+        "run",
+        "What becomes of the scripts of packages that the built-in installer installs. `run:offline`: they run on this"
+        " machine, which they can read and not change, and find the image in the folder `$D`. `run:chroot`: the image"
+        " is their root. `run` is `run:chroot` for debs of which this machine runs the programs, else `run:offline`."
+        " `defer`: those that would run after files are placed are left to the first boot, which a container has not."
+        " `skip`: none runs; the report lists them. [Scripts of packages](package-scripts.md) tells more.",
+        "`run`, `run:offline`, `run:chroot`, `defer` or `skip`.",
     ),
     Variable(
         "OCI_WORK_DIR",

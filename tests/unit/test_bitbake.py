@@ -213,10 +213,19 @@ def test_layers_are_cut_from_the_rootfs_where_nothing_is_lost_by_it(settings, ma
     assert written(inherited(tmp_path, OCI_LAYERS=LAYERS, **settings), tmp_path).get("OCI_PACKAGE_MANAGER") == manager
 
 
-@pytest.mark.parametrize(("asked", "given"), [("run", "run:offline"), ("run:chroot", "run:chroot"), ("skip", None)])
-def test_scripts_run_outside_of_the_image_as_in_do_rootfs(asked, given, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("manager", "asked", "given"),
+    [
+        ("builtin", {}, "run:offline"),
+        ("builtin", {"OCI_PACKAGE_SCRIPTS": "run:chroot"}, "run:chroot"),
+        ("builtin", {"OCI_PACKAGE_SCRIPTS": "skip"}, "skip"),
+        ("native", {}, None),
+        ("auto", {}, None),
+    ],
+)
+def test_scripts_run_outside_of_the_image_as_in_do_rootfs(manager, asked, given, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
-    settings = {"OCI_PACKAGE_MANAGER": "builtin", "IMAGE_PKGTYPE": "deb", "OCI_PACKAGE_SCRIPTS": asked}
+    settings = {"OCI_PACKAGE_MANAGER": manager, "IMAGE_PKGTYPE": "deb", **asked}
     conf = written(inherited(tmp_path, OCI_LAYERS=LAYERS, **settings), tmp_path)
     assert (conf.get("OCI_PACKAGE_SCRIPTS") or None) == given
 

@@ -306,7 +306,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "packages.conf").write_text(
         'OCI_BASE_IMAGE = "below"\nOCI_IMAGE_SUBARCH = "v1"\nOCI_LAYERS = "programs:packages:tool,lib"\n'
     )
-    (folder / "upgrade.conf").write_text('OCI_BASE_IMAGE = "below"\nOCI_LAYERS = "programs:packages:newer"\n')
+    (folder / "upgrade.conf").write_text(
+        'OCI_BASE_IMAGE = "below"\nOCI_LAYERS = "programs:packages:newer"\nOCI_PACKAGE_SCRIPTS = "skip"\n'
+    )
     script = {"postinst": "#!/bin/sh\n"}
     write_feed(folder / "feed", [package("lib"), package("part"), package("tool", Depends="part")])
     write_feed(folder / "new", [package("lib", "2"), package("newer", scripts=script, Depends="lib (>= 2)")])

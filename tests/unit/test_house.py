@@ -51,6 +51,7 @@ GROUPS = {
     "packages.native.rpmcatalog packages.native.repository packages.native.rpmfiles packages.native.dnf "
     "packages.native.installer packages.native.choose packages.maintainer.transaction "
     "packages.maintainer.phases packages.maintainer.defer "
+    "packages.maintainer.processors "
     "packages.maintainer.ran packages.maintainer.view packages.maintainer.crowd packages.maintainer.wrapping "
     "packages.maintainer.sandbox "
     "packages.maintainer.subordinate packages.maintainer.wire packages.maintainer.worker packages.maintainer.remote "

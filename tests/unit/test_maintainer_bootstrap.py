@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from support.offers import world
 
 from oe_oci.content import Literal
 from oe_oci.errors import InputError
-from oe_oci.packages.maintainer.bootstrap import check_interpreter, phases_inside
+from oe_oci.packages.maintainer.bootstrap import check_interpreter, phases_inside, phases_outside
 from oe_oci.packages.maintainer.job import Job
 from oe_oci.packages.package import DEB
 from oe_oci.packages.resolve import resolve
 from oe_oci.tree import DIRECTORY, FILE, Entry, Tree
+
+if TYPE_CHECKING:
+    from oe_oci.packages.maintainer.phases import Phases
 
 SCRIPTS = {"preinst": b"#!/bin/sh\n", "postinst": b"#!/bin/sh\n"}
 
@@ -33,7 +37,10 @@ def job(*texts: str, **controls: dict[str, bytes]) -> Job:
 
 
 def run(one: Job, tree: Tree) -> tuple[list[str], list[str]]:
-    found = phases_inside(one, tree)
+    return names(phases_inside(one, tree))
+
+
+def names(found: Phases) -> tuple[list[str], list[str]]:
     before, after = ([f"{script.package} {script.name}" for script in scripts] for scripts in found)
     return before, after
 
@@ -67,3 +74,12 @@ def test_an_image_that_lacks_an_interpreter_is_told():
     (script,) = phases_inside(one, image("bin/sh")).after
     with pytest.raises(InputError, match=r"layer 'app': a: its postinst needs /usr/bin/perl in the image, which has"):
         check_interpreter(one, image("bin/sh"), script)
+
+
+def test_outside_of_the_image_only_debians_essential_packages_have_all_wait():
+    assert names(phases_outside(job("a 1 ; pre b", "b 1"), image())) == (
+        ["b preinst", "a preinst"],
+        ["b postinst", "a postinst"],
+    )
+    found = names(phases_outside(job("a 1", "b 1 ; essential yes"), image("bin/sh")))
+    assert found == ([], ["b preinst", "a preinst", "b postinst", "a postinst"])

@@ -136,9 +136,15 @@ class TestEnvironment:
             "DPKG_MAINTSCRIPT_DEBUG": "0",
             "DPKG_MAINTSCRIPT_NAME": "postinst",
             "DPKG_MAINTSCRIPT_PACKAGE": "shop",
+            "DEBIAN_FRONTEND": "noninteractive",
+            "DEBCONF_NONINTERACTIVE_SEEN": "true",
             "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT": "1",
         }
-        assert environment(script) == {"DPKG_ADMINDIR": "/var/lib/dpkg", "DPKG_ROOT": "", **own}
+        assert environment(script) == {
+            "DPKG_ADMINDIR": "/var/lib/dpkg",
+            "DPKG_ROOT": "",
+            **own,
+        }
         offline = dict.fromkeys(("D", "OFFLINE_ROOT", "IPKG_OFFLINE_ROOT", "OPKG_OFFLINE_ROOT", "DPKG_ROOT"), "/r")
         assert environment(script, "/r") == {**offline, "DPKG_ADMINDIR": "/r/var/lib/dpkg", **own}
 

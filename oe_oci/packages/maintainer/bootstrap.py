@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The order of scripts that run in the image itself: those it has no programs for wait until all files are placed.
+"""The order of scripts where some must wait until all files are placed: those that need what the layer brings.
 
 Must not run a script.
 """
@@ -16,7 +16,7 @@ from .phases import Phases, phases_of
 from .scripts import SHELL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ...tree import Tree
     from ..package import Package
@@ -42,21 +42,30 @@ def phases_inside(job: Job, tree: Tree) -> Phases:
         InputError: one can be run by rpm alone, or what tells of them is damaged.
     """
     phases = phases_of(job, tree)
-    essential = _essential(job) if job.kind != RPM else set()
-    new = {(one.package.name, one.package.arch) for one in job.selected if one.replaces is None}
-    if not _has(tree, SHELL[0]) or essential & new:
-        waiting, sooner = list(phases.before), []
-    else:
-        late = _late(job) if job.kind != RPM else set()
-        waits = [_identity(one) in late or not _is_run_by(tree, one) for one in phases.before]
-        waiting = [one for one, is_late in zip(phases.before, waits) if is_late]
-        sooner = [one for one, is_late in zip(phases.before, waits) if not is_late]
-    after = phases.after
-    if job.kind == DEB and essential:
-        first = _closure(job, essential)
-        after = sorted(after, key=lambda one: (one.name == "postinst", _identity(one) not in first))
-        waiting.sort(key=lambda one: _identity(one) not in first)
-    return Phases(sooner, [*waiting, *after])
+    essential = _essential(job)
+    if not _has(tree, SHELL[0]) or _brings(job, essential):
+        return Phases([], _essential_first(job, essential, phases.before, phases.after))
+    late = _late(job) if job.kind != RPM else set()
+    waits = [_identity(one) in late or not _is_run_by(tree, one) for one in phases.before]
+    waiting = [one for one, is_late in zip(phases.before, waits) if is_late]
+    sooner = [one for one, is_late in zip(phases.before, waits) if not is_late]
+    return Phases(sooner, _essential_first(job, essential, waiting, phases.after))
+
+
+def phases_outside(job: Job, tree: Tree) -> Phases:
+    """The scripts of a layer on top of `tree`, where they run outside of it.
+
+    Where the layer brings Debian's essential packages all wait until files are there, as inside: they look for those of
+    each other below DPKG_ROOT.
+
+    Raises:
+        InputError: one can be run by rpm alone, or what tells of them is damaged.
+    """
+    phases = phases_of(job, tree)
+    essential = _essential(job)
+    if job.kind != DEB or not _brings(job, essential):
+        return phases
+    return Phases([], _essential_first(job, essential, phases.before, phases.after))
 
 
 def check_interpreter(job: Job, tree: Tree, script: Script) -> None:
@@ -85,8 +94,24 @@ def _identity(script: Script) -> _Identity:
 
 
 def _essential(job: Job) -> set[_Identity]:
-    packages = (one.package for one in job.selected)
+    packages = (one.package for one in job.selected if job.kind != RPM)
     return {(one.name, one.arch) for one in packages if one.fields.get("Essential") == "yes"}
+
+
+def _brings(job: Job, essential: set[_Identity]) -> bool:
+    """Whether one of some packages is new in a layer."""
+    return any((one.package.name, one.package.arch) in essential for one in job.selected if one.replaces is None)
+
+
+def _essential_first(
+    job: Job, essential: set[_Identity], waiting: Sequence[Script], after: Sequence[Script]
+) -> list[Script]:
+    """The scripts that waited for the files and those that come after; those of essential debs are the first."""
+    if job.kind != DEB or not essential:
+        return [*waiting, *after]
+    first = _closure(job, essential)
+    after = sorted(after, key=lambda one: (one.name == "postinst", _identity(one) not in first))
+    return [*sorted(waiting, key=lambda one: _identity(one) not in first), *after]
 
 
 def _late(job: Job) -> set[_Identity]:

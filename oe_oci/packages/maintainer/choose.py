@@ -19,12 +19,13 @@ from ..native.scripts import Scripts
 from ..native.volatile import COMMON, DPKG, OPKG
 from ..native.volatile import RPM as RPM_LEFT
 from ..package import DEB, IPK, RPM
-from .bootstrap import check_interpreter, phases_inside
+from .bootstrap import check_interpreter, phases_inside, phases_outside
 from .defer import Defer
 from .inside import Inside
 from .job import Skip
 from .pending import pending
 from .phases import phases_of
+from .processors import runs
 from .recall import Recall
 from .runner import Runner, Surroundings, Way
 from .sandbox import CHROOT, OFFLINE, chroot, decides, offline
@@ -61,10 +62,14 @@ class Outside(Scripts):
         return {}
 
 
-def mode_of(scripts: str, kind: str) -> str:
-    """`skip`, `defer`, `offline` or `chroot`: the last is how scripts of a deb run, unless it is said how."""
+def mode_of(scripts: str, kind: str, architecture: str) -> str:
+    """`skip`, `defer`, `offline` or `chroot`, as it is said.
+
+    Else the last is how scripts of a deb run, as long as this machine runs programs for the architecture, which is in
+    Debian's words.
+    """
     if scripts == "run":
-        return CHROOT if kind == DEB else OFFLINE
+        return CHROOT if kind == DEB and runs(architecture) else OFFLINE
     return scripts.rpartition(":")[2]
 
 
@@ -83,7 +88,7 @@ def open_maintainer(config: Config, kind: str, memory: Memory, folder: str, jobs
 
     Scripts run in OCI_WORK_DIR, else in `folder`; `jobs` are threads that hash. `memory` knows of earlier builds.
     """
-    mode, epoch = mode_of(config.packages.scripts, kind), config.epoch or 0
+    mode, epoch = mode_of(config.packages.scripts, kind, config.packages.native), config.epoch or 0
     if mode == "skip":
         yield Skip()
         return
@@ -111,7 +116,7 @@ def open_maintainer(config: Config, kind: str, memory: Memory, folder: str, jobs
 
     # Inside, debconf runs `config` when a `postinst` asks for it.
     inside = Way(phases_inside, pending if kind == DEB else None, ())
-    way = inside if mode == CHROOT else Way(phases_of)
+    way = inside if mode == CHROOT else Way(phases_outside)
     apart = () if config.packages.database == KEEP else _PLACES[kind]
     with contextlib.ExitStack() as stack:
         recall = _recall(config, mode, memory, folder)

@@ -25,8 +25,6 @@ _VARIABLES = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "TMPDIR": "/tmp",  # noqa: S108 - in a file system of its own
-    "DEBIAN_FRONTEND": "noninteractive",
-    "DEBCONF_NONINTERACTIVE_SEEN": "true",
 }
 # What invoke-rc.d and deb-systemd-invoke ask; 101 is that it is not allowed.
 _POLICY, _FORBIDS = "usr/sbin/policy-rc.d", Literal(b"#!/bin/sh\nexit 101\n")

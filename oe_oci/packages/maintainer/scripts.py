@@ -94,6 +94,8 @@ def environment(script: Script, root: str = "") -> dict[str, str]:
     found = dict.fromkeys(ROOT_VARIABLES, root) if root else {}
     if script.kind == DEB:
         found.update(
+            DEBIAN_FRONTEND="noninteractive",
+            DEBCONF_NONINTERACTIVE_SEEN="true",
             DPKG_ADMINDIR=root + _ADMIN,
             DPKG_ROOT=root,
             DPKG_MAINTSCRIPT_ARCH=script.arch,

@@ -3,7 +3,8 @@
 
 Its words and its records are those of opkg-utils: a file for each name in /usr/lib/opkg/alternatives, the link in the
 first line, in each other one a path and its priority. The last of those with the highest priority is what the link
-leads to. It runs where scripts do, so it is one of the shell's.
+leads to. In an image that has Debian's own kind of alternatives it is Debian's program. It runs where scripts do, so it
+is one of the shell's.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ PROGRAM = r"""#!/bin/sh
 set -euf
 root=${OPKG_OFFLINE_ROOT%/}
 records=$root/usr/lib/opkg/alternatives
+debians=/usr/bin/update-alternatives
 
 die() {
     printf 'update-alternatives: %s\n' "$1" >&2
     exit "$2"
 }
+
+if [ -n "${DPKG_ROOT-}" ] && [ -d "$DPKG_ROOT/etc/alternatives" ] && [ -x "$debians" ]; then
+    exec "$debians" "$@"  # which keeps to DPKG_ROOT
+fi
 
 inside() {  # the path $1, inside the root
     path=$(printf '%s' "$1" | tr -s /)
