@@ -71,7 +71,9 @@ class Inputs:
         self.place = place
         place.mkdir()
         self.feed = packages.write_feed(place / "feed", [LIB, TOOL, MORE], index="Packages" if indexed else "")
-        (place / "base.conf").write_text('SOURCE_DATE_EPOCH = "1"\nOCI_LAYERS = "base:packages:lib"\n')
+        (place / "base.conf").write_text(
+            'SOURCE_DATE_EPOCH = "1"\nOCI_LAYERS = "base:packages:lib"\nOCI_PACKAGE_SCRIPTS = "skip"\n'
+        )
         tools.build(place / "base.conf", place / "deploy", "--feed", self.feed, "--cache-dir", place / "other")
         self.base = place / "deploy" / ("base-oci.tar" if archived else "base-oci")
         self.rootfs = place / f"rootfs.tar{compression}"

@@ -39,9 +39,9 @@ class Manager(NamedTuple):
 
 
 MANAGERS = {
-    "deb builtin": Manager("deb", "builtin", "builtin"),
-    "ipk builtin": Manager("ipk", "builtin", "builtin"),
-    "rpm builtin": Manager("rpm", "builtin", "builtin"),
+    "deb builtin": Manager("deb", "builtin", "builtin", scripts="skip"),
+    "ipk builtin": Manager("ipk", "builtin", "builtin", scripts="skip"),
+    "rpm builtin": Manager("rpm", "builtin", "builtin", scripts="skip"),
     "deb with scripts": Manager("deb", "builtin", "builtin", ("bwrap",), runs=True, scripts="run:offline"),
     "ipk with scripts": Manager("ipk", "builtin", "builtin", ("bwrap",), runs=True, scripts="run:offline"),
     "rpm with scripts": Manager("rpm", "builtin", "builtin", ("bwrap", "rpmbuild"), runs=True, scripts="run:offline"),

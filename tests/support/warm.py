@@ -63,7 +63,8 @@ class Image:
         self.out, self.conf, self.feed = place / "out", place / "app.conf", place / "feed"
         self.write_feed(tool())
         (place / "motd").write_text("hello\n")
-        (place / "base.conf").write_text('SOURCE_DATE_EPOCH = "1"\nOCI_LAYERS = "base:packages:lib"\n')
+        below = ('SOURCE_DATE_EPOCH = "1"', 'OCI_LAYERS = "base:packages:lib"', 'OCI_PACKAGE_SCRIPTS = "skip"', "")
+        (place / "base.conf").write_text("\n".join(below))
         base = ("build", place / "base.conf", "--feed", self.feed, "--deploy-dir", place / "base")
         forks(*base, "--set", "OCI_LAYER_CACHE=0", "-q")
         self.conf.write_text(CONF.format(place=place))
