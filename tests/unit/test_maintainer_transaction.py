@@ -96,3 +96,27 @@ def test_files_that_come_set_off_triggers():
         "other posttrans 1",
         "late once 1 < /lib/modules/mod.ko /lib/modules/mod.ko",
     ]
+
+
+class Counted(Header):
+    """A header that counts what it is asked for."""
+
+    asked = 0
+
+    def texts(self, tag: int) -> tuple[str, ...]:
+        self.asked += 1
+        return super().texts(tag)
+
+
+def asked_for(number: int) -> int:
+    """How often each of so many packages is asked for what it has."""
+    found = [Counted(headers.package(f"lib{each}", "1", **SCRIPTS)[1], "") for each in range(number)]
+    watch = header("watch", **on("lib1", TRIGGERIN, "seen"), **on_files("/usr/", "each"))
+    _, after = made([selected(one) for one in found], [installed(watch)])
+    assert len(after) == 2 * number + 1
+    assert len({one.asked for one in found}) == 1
+    return found[0].asked
+
+
+def test_a_package_is_asked_for_its_triggers_as_often_however_many_others_there_are():
+    assert asked_for(2) == asked_for(30)

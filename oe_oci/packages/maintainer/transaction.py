@@ -8,7 +8,7 @@ know where scripts run.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..rpm import tags
 from ..rpm.files import files_of
@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     from ..resolve import Selected
     from ..rpm.header import Header
     from ..world import Candidate
-    from .rpmtriggers import Fits
+    from .rpmtriggers import FileTrigger, Fits, Trigger
     from .scripts import Script
 
-_Coming = tuple["Selected", "Header"]
-_Present = tuple["Candidate", "Header"]
+
+class _Present(NamedTuple):
+    """A package that is there or comes, with what it has of triggers: read once, as they are looked at for each other.
+
+    `by_files` are those on the files of each package that brings some.
+    """
+
+    package: Candidate
+    header: Header
+    triggers: Sequence[Trigger]
+    by_files: Sequence[FileTrigger]
+
+
+_Coming = tuple["Selected", _Present]
 
 
 class Transaction:
@@ -40,54 +52,52 @@ class Transaction:
         InputError: a header is damaged; so do the methods.
     """
 
-    def __init__(self, coming: Sequence[_Coming], below: Iterable[Installed], fits: Fits) -> None:
-        self._coming = coming
+    def __init__(self, coming: Sequence[tuple[Selected, Header]], below: Iterable[Installed], fits: Fits) -> None:
+        self._coming: list[_Coming] = [(one, _present(one.package, header)) for one, header in coming]
         self._fits = fits
-        self._there: list[_Present] = [(one, one.header) for one in below if one.header is not None]
-        self._counts = Counter(one.name for one, _ in self._there)
+        self._there = [_present(one, one.header) for one in below if one.header is not None]
+        self._counts = Counter(one.package.name for one in self._there)
         gone = {id(old) for one, _ in coming for old in _gone(one)}
-        self._kept = [(one, header) for one, header in self._there if id(one) not in gone]
+        self._kept = [one for one in self._there if id(one.package) not in gone]
 
     def before(self) -> Iterator[Script]:
         """What runs before files are placed."""
         yield from self._phase(FIRST)
-        for one, header in self._coming:
-            own = Owner(one.package, triggers_of(header))
+        for one, came in self._coming:
             yield from self._others(tags.TRIGGERPREIN, one.package)
-            yield from self._itself(tags.TRIGGERPREIN, own)
-            yield from rpm_scripts(one, header, BEFORE)
+            yield from self._itself(tags.TRIGGERPREIN, came)
+            yield from rpm_scripts(one, came.header, BEFORE)
 
     def after(self) -> Iterator[Script]:
         """What runs after they are."""
-        for one, header in self._coming:
-            yield from self._install(one, header)
-        for one, header in self._coming:
-            yield from self._erase(one, header)
+        for one, came in self._coming:
+            yield from self._install(one, came)
+        for one, came in self._coming:
+            yield from self._erase(one, came.header)
         yield from self._phase(LAST)
         yield from self._at_end()
 
     def _phase(self, phase: str) -> Iterator[Script]:
-        for one, header in self._coming:
-            yield from rpm_scripts(one, header, phase)
+        for one, came in self._coming:
+            yield from rpm_scripts(one, came.header, phase)
 
-    def _install(self, one: Selected, header: Header) -> Iterator[Script]:
+    def _install(self, one: Selected, came: _Present) -> Iterator[Script]:
         before = tuple(self._there)
         self._counts[one.package.name] += 1
-        self._there.append((one.package, header))
-        yield from self._files(one.package, header, before, early=True)
-        yield from rpm_scripts(one, header, AFTER)
+        self._there.append(came)
+        yield from self._files(came, before, early=True)
+        yield from rpm_scripts(one, came.header, AFTER)
         yield from self._others(tags.TRIGGERIN, one.package)
-        yield from self._itself(tags.TRIGGERIN, Owner(one.package, triggers_of(header)))
-        yield from self._files(one.package, header, before, early=False)
+        yield from self._itself(tags.TRIGGERIN, came)
+        yield from self._files(came, before, early=False)
 
-    def _files(self, one: Candidate, header: Header, before: Sequence[_Present], *, early: bool) -> Iterator[Script]:
-        owners = [own for _, each in self._there for own in [file_triggers_of(each)] if own]
+    def _files(self, came: _Present, before: Sequence[_Present], *, early: bool) -> Iterator[Script]:
+        owners = [one.by_files for one in self._there if one.by_files]
         if owners:
-            came = Placed(one.name, _paths(header))
-            yield from rpmtriggers.set_off_by_files(tags.TRIGGERIN, came, owners, self._counts, early=early)
-        own = file_triggers_of(header)
-        if own:
-            there = _placed(before)
+            (placed,) = _placed([came])
+            yield from rpmtriggers.set_off_by_files(tags.TRIGGERIN, placed, owners, self._counts, early=early)
+        if came.by_files:
+            own, there = came.by_files, _placed(before)
             yield from rpmtriggers.set_off_by_files_there(tags.TRIGGERIN, own, there, self._counts, early=early)
 
     def _erase(self, one: Selected, header: Header) -> Iterator[Script]:
@@ -96,8 +106,8 @@ class Transaction:
             self._counts[old.name] -= 1
             assert old.header is not None
             own = Owner(old, triggers_of(old.header))
-            others = [present for present in self._there if present[0] is not old]
-            there = [each for each, _ in others]
+            others = [present for present in self._there if present.package is not old]
+            there = [present.package for present in others]
             yield from rpmtriggers.set_off_by_others(tags.TRIGGERUN, own, there, self._counts, self._fits)
             yield from self._others(tags.TRIGGERUN, old)
             yield from (script for script in erased if script.package == old.name)
@@ -105,25 +115,32 @@ class Transaction:
             self._there = others
 
     def _at_end(self) -> Iterator[Script]:
-        came = [(one.package, header) for one, header in self._coming]
-        owners = [own for _, header in self._kept for own in [file_triggers_of(header, transaction=True)] if own]
+        came = [one for _, one in self._coming]
+        owners = [own for one in self._kept for own in [file_triggers_of(one.header, transaction=True)] if own]
         if owners:
             yield from rpmtriggers.set_off_at_end(tags.TRIGGERIN, owners, _placed(came), self._counts)
-        for _, header in came:
-            own = file_triggers_of(header, transaction=True)
+        for one in came:
+            own = file_triggers_of(one.header, transaction=True)
             if own:
                 every = _placed([*self._kept, *came])
                 yield from rpmtriggers.set_off_at_end(tags.TRIGGERIN, [own], every, self._counts)
 
     def _others(self, sense: int, one: Candidate) -> list[Script]:
         """What a package has all that are there do."""
-        owners = (Owner(each, triggers_of(header)) for each, header in self._there)
+        owners = (Owner(each.package, each.triggers) for each in self._there if each.triggers)
         return rpmtriggers.set_off(sense, one, owners, self._counts, self._fits)
 
-    def _itself(self, sense: int, own: Owner) -> list[Script]:
+    def _itself(self, sense: int, own: _Present) -> list[Script]:
         """What a package does for those that are there."""
-        there = [one for one, _ in self._there]
-        return rpmtriggers.set_off_by_others(sense, own, there, self._counts, self._fits)
+        if not own.triggers:
+            return []
+        there = [one.package for one in self._there]
+        owner = Owner(own.package, own.triggers)
+        return rpmtriggers.set_off_by_others(sense, owner, there, self._counts, self._fits)
+
+
+def _present(package: Candidate, header: Header) -> _Present:
+    return _Present(package, header, triggers_of(header), file_triggers_of(header))
 
 
 def _gone(one: Selected) -> list[Installed]:
@@ -131,7 +148,7 @@ def _gone(one: Selected) -> list[Installed]:
 
 
 def _placed(packages: Iterable[_Present]) -> list[Placed]:
-    return [Placed(one.name, _paths(header)) for one, header in packages]
+    return [Placed(one.package.name, _paths(one.header)) for one in packages]
 
 
 def _paths(header: Header) -> list[str]:
