@@ -158,19 +158,32 @@ def line(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def lines(tree: Tree, digests: Digests) -> Iterator[bytes]:
-    """A tree as lines of what a key is made of: all facts, and the digests of contents.
+class Lines:
+    """Trees as lines of what a key is made of. The line of an entry is made once, in however many of them it is."""
 
-    Raises:
-        InputError, ToolError: a file can not be read.
-    """
-    first: dict[object, str] = {}
-    for path in sorted(tree.entries, key=order):
-        entry = tree.entries[path]
-        name = "" if entry.inode is None else first.setdefault(entry.inode, path)
-        digest = "" if entry.content is None else digests(entry.content).hex()
+    def __init__(self, digests: Digests) -> None:
+        self._digests = digests
+        self._known: dict[str, tuple[Entry, str, bytes]] = {}
+
+    def of(self, tree: Tree) -> Iterator[bytes]:
+        """The lines of a tree: all facts, and the digests of contents.
+
+        Raises:
+            InputError, ToolError: a file can not be read.
+        """
+        first: dict[object, str] = {}
+        for path in sorted(tree.entries, key=order):
+            entry = tree.entries[path]
+            name = "" if entry.inode is None else first.setdefault(entry.inode, path)
+            known = self._known.get(path)
+            if known is None or known[0] is not entry or known[1] != name:
+                self._known[path] = known = entry, name, self._line(path, entry, name)
+            yield known[2]
+
+    def _line(self, path: str, entry: Entry, name: str) -> bytes:
+        digest = "" if entry.content is None else self._digests(entry.content).hex()
         xattrs = [(key, data.hex()) for key, data in entry.xattrs]
-        yield line([path, *entry[:7], entry.device, xattrs, name, digest])
+        return line([path, *entry[:7], entry.device, xattrs, name, digest])
 
 
 def first_names(entries: Mapping[str, Entry]) -> dict[str, Entry]:

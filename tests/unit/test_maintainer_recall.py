@@ -13,11 +13,14 @@ from oe_oci.delta import Delta
 from oe_oci.memory import Memory
 from oe_oci.packages.maintainer.recall import Done, Recall
 from oe_oci.packages.maintainer.scripts import Script
+from oe_oci.packages.recorded import Lines
 from oe_oci.store import Store
 from oe_oci.tree import DIRECTORY, FILE, Entry, Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from oe_oci.content import Content
 
 SCRIPT = Script("deb", "app", "all", "postinst", ("/bin/sh",), b"true\n")
 # Each field with another value than that of SCRIPT.
@@ -71,6 +74,32 @@ def test_what_scripts_see_counts(recall):
     keys.append(recall.key([SCRIPT], [SimpleNamespace(digest="00")], Tree(ROOT), []))
     keys.append(recall.key([SCRIPT], [], Tree(trees[1]), ["file"]))
     assert len(set(keys)) == len(keys)
+
+
+def test_a_key_is_the_same_whatever_was_asked_before(recall, tmp_path):
+    file, linked = text(b"one"), text(b"two", inode=1)
+    trees = [
+        {**ROOT, "file": file, "link": linked},
+        {**ROOT, "a": linked, "file": file, "link": linked},
+        {**ROOT, "file": text(b"1"), "link": linked},
+    ]
+    for tree in (*trees, trees[0]):
+        fresh = Recall(Memory(str(tmp_path)), Store(str(tmp_path)), str(tmp_path), lambda: ["offline"])
+        assert recall.key([SCRIPT], [], Tree(tree), []) == fresh.key([SCRIPT], [], Tree(tree), [])
+
+
+def test_what_is_in_the_trees_of_many_keys_is_written_down_once():
+    asked: list[Content] = []
+
+    def digests(content: Content) -> bytes:
+        asked.append(content)
+        return b""
+
+    lines, file = Lines(digests), text(b"one")
+    for number in range(9):
+        assert len([*lines.of(Tree({**ROOT, "file": file, "other": text(b"%d" % number)}))]) == 3
+    assert asked.count(file.content) == 1
+    assert len(asked) == 10
 
 
 def test_settings_are_asked_for_once_and_only_for_scripts(tmp_path):

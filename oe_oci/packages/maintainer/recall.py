@@ -14,7 +14,7 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...content import Literal, Region, whole
-from ..recorded import Records, entries_of, first_names, line, lines, listing
+from ..recorded import Lines, Records, entries_of, first_names, line, listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +66,7 @@ class Recall:
         self._memory = memory
         self._settings = functools.cache(settings)
         self._records = Records(memory, store, folder)
+        self._lines = Lines(memory.digests)
         self._noted: list[_Noted] = []
 
     def __enter__(self) -> Recall:
@@ -92,7 +93,7 @@ class Recall:
             told = {name: value.hex() if isinstance(value, bytes) else value for name, value in _facts(script)}
             state.update(line(told))
         state.update(b"\n")
-        for each in lines(tree, self._memory.digests):
+        for each in self._lines.of(tree):
             state.update(each)
         return state.hexdigest()
 
