@@ -129,7 +129,7 @@ class WorkRoot:
         changed = [path for path in stale | touched if path in entries]
         self._disk.dress(entries, changed)
         for path in changed:
-            self._known[path] = _Known(entries[path], self._facts(self._disk.name(path)))
+            self._known[path] = _Known(entries[path], self._facts(path))
         for path, known in self._known.items():
             if known.entry is not entries[path]:  # but equal: what does not change is to be the caller's own
                 self._known[path] = known._replace(entry=entries[path])
@@ -200,7 +200,7 @@ class WorkRoot:
         found: dict[str, _Known] = {}
         for path, facts in self._walk():
             known = self._known.get(path)
-            key = self._key(self._disk.name(path), facts)
+            key = self._key(path, facts)
             if known is not None and known.facts == key:
                 found[path] = known
                 continue
@@ -213,7 +213,7 @@ class WorkRoot:
         self._hash(found)
         for path, after in found.items():
             before = self._known.get(path)
-            if before is not None and _is_same(before.entry, after.entry):
+            if before is not None and before is not after and _is_same(before.entry, after.entry):
                 found[path] = _Known(before.entry, after.facts)
         self._known = found
         return {path: known.entry for path, known in found.items()}
@@ -269,12 +269,13 @@ class WorkRoot:
             return self._epoch or 0
         return max(0, seconds if self._epoch is None else min(seconds, self._epoch))
 
-    def _facts(self, name: bytes) -> _Facts:
-        return self._key(name, os.lstat(name))
+    def _facts(self, path: str) -> _Facts:
+        return self._key(path, os.lstat(self._disk.name(path)))
 
-    def _key(self, name: bytes, facts: os.stat_result) -> _Facts:
+    def _key(self, path: str, facts: os.stat_result) -> _Facts:
         faked: tuple[object, ...] = ()
         if self._faked:
+            name = self._disk.name(path)
             with contextlib.suppress(OSError):
                 keys = sorted(os.listxattr(name, follow_symlinks=False))
                 faked = tuple((key, os.getxattr(name, key, follow_symlinks=False)) for key in keys)
