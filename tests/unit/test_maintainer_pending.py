@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
+from support import tools
 
 from oe_oci.content import Literal, whole
 from oe_oci.packages.maintainer.inside import Inside
@@ -73,3 +75,14 @@ def test_a_script_runs_from_the_database_only_where_it_is_the_same():
     script = Script("deb", "a", "amd64", "postinst", ("/bin/sh",), b"new")
     assert Inside().place(script, tree(**{f"{INFO}/a:amd64.postinst": b"new"})) == f"/{INFO}/a:amd64.postinst"
     assert Inside().place(script, tree(**{f"{INFO}/a.postinst": b"old"})) == ""
+
+
+def test_scripts_in_the_image_find_the_variables_that_the_documentation_tells():
+    text = (tools.ROOT / "docs/reference/package-scripts.md").read_text(encoding="utf-8")
+    table = text[text.index("| `PATH` |") : text.index("A layer's scripts run in this order")]
+    found = {}
+    for line in table.strip().splitlines():
+        names, values = (re.findall("`([^`]*)`", cell) for cell in line.strip("|").split("|"))
+        found.update(zip(names, values))
+    told = {name: found[name] for name in Inside().environment(0)}
+    assert told == Inside().environment(0)

@@ -25,6 +25,8 @@ _VARIABLES = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "TMPDIR": "/tmp",  # noqa: S108 - in a file system of its own
+    # Else update-mime-database waits for the disk after each of its files, as if they were to outlast a power cut.
+    "PKGSYSTEM_ENABLE_FSYNC": "0",
 }
 # What invoke-rc.d and deb-systemd-invoke ask; 101 is that it is not allowed.
 _POLICY, _FORBIDS = "usr/sbin/policy-rc.d", Literal(b"#!/bin/sh\nexit 101\n")
