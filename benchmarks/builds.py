@@ -41,7 +41,9 @@ class Builds(Runs):
         return read_image(self._path("deploy", "image-oci"))
 
     def _run(self, compression: str, cache: str = "1", *options: str) -> Cost:
-        return self._build(self._copy.place, compression, "layers", *options, OCI_LAYER_CACHE=cache)
+        # The umoci flow runs no scripts either.
+        settings = {"OCI_LAYER_CACHE": cache, "OCI_PACKAGE_SCRIPTS": "skip"}
+        return self._build(self._copy.place, compression, "layers", *options, **settings)
 
     def round(self, number: int) -> None:
         """Run each build once."""

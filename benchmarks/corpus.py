@@ -15,13 +15,13 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import formats, packages
+from benchmarks import formats, packages, scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Of other corpora than an earlier version of these modules made, the folder has another name.
-FORMAT = 1
+FORMAT = 2
 
 TOPS = {"base": "usr", "runtime": "opt", "tools": "srv", "app": "var"}
 _MEDIAN, _SPREAD, _LARGEST = 7.3, 1.2, 200_000  # e^7.3 is 1.5 kB
@@ -33,7 +33,8 @@ _SUFFIXES = ("conf", "h", "json", "py", "txt")
 class Corpus:
     """`option` is that of oe-oci which takes the input, `layers` are named in the configuration's grammar.
 
-    To make it takes the programs `needed`. With a `format` of packages, it is for those that install it.
+    To make it takes the programs `needed`. With a `format` of packages, it is for those that install it; `scripts` is
+    what OCI_PACKAGE_SCRIPTS is then.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Corpus:
     make: Callable[[str], None]
     needed: tuple[str, ...] = ()
     format: str = ""
+    scripts: str = "skip"
 
     def made(self, folder: str) -> str:
         """Its folder below another, made where it is missing."""
@@ -60,6 +62,8 @@ def corpora() -> dict[str, Corpus]:
     found = [_of_files(name, count) for name, count in counts.items()]
     feeds = [_of_packages(name, layers) for name, layers in packages.LAYERS.items()]
     found += [*feeds, *(_of_format(feed, kind) for feed in feeds for kind in formats.MANAGERS)]
+    found += [_of_system(name, names) for name, names in packages.SYSTEMS.items()]
+    found += [_of_format(feed, kind, scripted=True) for feed in feeds for kind in formats.SCRIPTED]
     return {corpus.name: corpus for corpus in found}
 
 
@@ -75,13 +79,24 @@ def _of_packages(name: str, layers: dict[str, tuple[str, ...]]) -> Corpus:
     )
 
 
-def _of_format(feed: Corpus, kind: str) -> Corpus:
-    """The packages of a feed in one format, made of them."""
+def _of_format(feed: Corpus, kind: str, *, scripted: bool = False) -> Corpus:
+    """The packages of a feed in one format, made of them, with scripts or without."""
 
     def make(place: str) -> None:
-        formats.make(place, kind, os.path.join(feed.made(os.path.dirname(place)), "input"))
+        formats.make(place, kind, os.path.join(feed.made(os.path.dirname(place)), "input"), scripted=scripted)
 
-    return Corpus(f"{feed.name}-{kind}", feed.option, feed.layers, make, formats.NEEDED[kind], kind)
+    if not scripted:
+        return Corpus(f"{feed.name}-{kind}", feed.option, feed.layers, make, formats.NEEDED[kind], kind)
+    name, needed = f"{feed.name.replace('packages', 'scripts')}-{kind}", (*formats.NEEDED[kind], scripts.PROGRAM)
+    return Corpus(name, feed.option, feed.layers, make, needed, kind, "run")
+
+
+def _of_system(name: str, names: tuple[str, ...]) -> Corpus:
+    """The distribution's packages with their own scripts, in one layer on the links of a merged /usr."""
+    layers = ("merged:directories:/", f"all:packages:{','.join(names)},")
+    return Corpus(
+        f"{name}-deb", "--feed", layers, lambda place: packages.make(place, names), packages.TOOLS, "deb", "run:chroot"
+    )
 
 
 # ---- many small files

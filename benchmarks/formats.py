@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Feeds of the distribution's packages in each format: .deb as they are, and .ipk and .rpm made of them.
 
-All belongs to root in those that are made, and they have no scripts: these are dpkg's, and opkg and rpm would run them
-on this machine. Of relations only the names stay, none is against a package, and none stands in for one that is there:
-each format takes the rest in its own way.
+All belongs to root in those that are made, and they have no scripts, or other ones: theirs are dpkg's. Of relations
+only the names stay, none is against a package, and none stands in for one that is there: each format takes the rest in
+its own way.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from benchmarks.packages import TOOLS, run, write_index
+from benchmarks.scripts import PROVIDERS, scripts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
+    Scripts = Mapping[str, Mapping[str, str]]  # by the package's name, and their own
+
 # By format: the package manager's name with its programs; and what making a feed takes.
 MANAGERS = {"deb": ("apt", ("apt-get", "dpkg")), "ipk": ("opkg", ("opkg",)), "rpm": ("dnf", ("dnf", "rpm"))}
+SCRIPTED = ("ipk", "rpm")  # that can have scripts which are made for them
 NEEDED = {"deb": TOOLS, "ipk": TOOLS, "rpm": (*TOOLS, "rpmbuild", "createrepo_c")}
 
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates", "triggers")
@@ -46,22 +50,35 @@ Release: {release}
 {more}
 AutoReqProv: no
 %description -n {name}
-%files -n {name}
+{scripts}%files -n {name}
 %defattr(-,root,root)
 {files}
 """
+_SECTIONS = {"preinst": "%pre", "postinst": "%post"}
 
 
-def make(place: str, kind: str, feed: str) -> None:
-    """A feed of a format in the folder `input` of another, of the packages in `feed`."""
+def make(place: str, kind: str, feed: str, *, scripted: bool = False) -> None:
+    """A feed of a format in the folder `input` of another, of the packages in `feed`, some with scripts if so."""
     debs = [os.path.join(feed, name) for name in sorted(os.listdir(feed)) if name.endswith(".deb")]
     made = os.path.join(place, "input")
     os.mkdir(made)
-    _MAKERS[kind](debs, made, os.path.join(place, "unpacked"))
+    scripts = scripts_of({_name(deb): _needs(deb) for deb in debs}) if scripted else {}
+    _MAKERS[kind](debs, made, os.path.join(place, "unpacked"), scripts)
+
+
+def _name(deb: str) -> str:
+    return os.path.basename(deb).partition("_")[0]
+
+
+def _needs(deb: str) -> list[str]:
+    """The names of all that a package may need."""
+    text = run("dpkg-deb", "--field", deb, "Pre-Depends", "Depends")
+    fields = re.findall(r"^\S+: (.*)$", text, re.MULTILINE)
+    return [name for field in fields for names in relations(field) for name in names]
 
 
 def _names(debs: Iterable[str]) -> set[str]:
-    return {os.path.basename(deb).partition("_")[0] for deb in debs}
+    return {_name(deb) for deb in debs}
 
 
 def relations(text: str, without: Container[str] = ()) -> list[list[str]]:
@@ -70,18 +87,22 @@ def relations(text: str, without: Container[str] = ()) -> list[list[str]]:
     return [names for names in groups if names[0] and names[0] not in without]
 
 
-def _copy(debs: Sequence[str], feed: str, _: str) -> None:
+def _copy(debs: Sequence[str], feed: str, _: str, __: Scripts) -> None:
     for deb in debs:
         shutil.copyfile(deb, os.path.join(feed, os.path.basename(deb)))
     write_index(feed)
 
 
-def _make_ipks(debs: Sequence[str], feed: str, unpacked: str) -> None:
+def _make_ipks(debs: Sequence[str], feed: str, unpacked: str, scripts: Scripts) -> None:
     for deb in debs:
         run("dpkg-deb", "--raw-extract", deb, unpacked)
         for script in _SCRIPTS:
             if os.path.exists(path := os.path.join(unpacked, "DEBIAN", script)):
                 os.unlink(path)
+        for script, text in scripts.get(_name(deb), {}).items():
+            with open(os.path.join(unpacked, "DEBIAN", script), "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(os.path.join(unpacked, "DEBIAN", script), 0o755)
         control = os.path.join(unpacked, "DEBIAN", "control")
         with open(control, encoding="utf-8") as file:
             text = for_opkg(file.read(), _names(debs))
@@ -109,14 +130,14 @@ def for_opkg(control: str, real: Container[str]) -> str:
 # ---- rpm
 
 
-def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
+def _make_rpms(debs: Sequence[str], feed: str, unpacked: str, scripts: Scripts) -> None:
     """By one run of rpmbuild, which finds all files in one folder."""
     spec, root = [_HEAD], os.path.join(unpacked, "root")
     os.makedirs(root)
     for deb in debs:
         run("dpkg-deb", "--extract", deb, root)
         fields = re.findall(r"^(\S+): (.*)$", run("dpkg-deb", "--field", deb), re.MULTILINE)
-        spec.append(part_of_spec(dict(fields), _members(deb), _names(debs)))
+        spec.append(part_of_spec(dict(fields), _members(deb), _names(debs), scripts.get(_name(deb), {})))
     # rpmbuild looks into each file for its kind, most of its time, unless it knows of hardly any.
     for name, text in (("set.spec", "".join(spec)), ("magic", "0 string \\177ELF ELF\n")):
         with open(os.path.join(unpacked, name), "w", encoding="utf-8") as file:
@@ -129,7 +150,12 @@ def _make_rpms(debs: Sequence[str], feed: str, unpacked: str) -> None:
     run("createrepo_c", "--quiet", feed)
 
 
-def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]], real: Container[str]) -> str:
+def part_of_spec(
+    fields: Mapping[str, str],
+    members: Iterable[tuple[str, bool]],
+    real: Container[str],
+    scripts: Mapping[str, str],
+) -> str:
     """What a spec file says of a package with such fields; `members` are paths, and whether each is a folder."""
     epoch, _, rest = fields["Version"].rpartition(":")
     version, _, release = rest.rpartition("-")
@@ -138,11 +164,13 @@ def part_of_spec(fields: Mapping[str, str], members: Iterable[tuple[str, bool]],
     needed = [*relations(fields.get("Pre-Depends", "")), *relations(fields.get("Depends", ""))]
     more += [f"Requires: ({' or '.join(names)})" if len(names) > 1 else f"Requires: {names[0]}" for names in needed]
     more += [f"Provides: {name}" for (name,) in relations(fields.get("Provides", ""), real)]
+    more += [f"Requires(pre,post): {' '.join(PROVIDERS)}"] if scripts else []
     return _PACKAGE.format(
         name=fields["Package"],
         version=(version or rest).replace("-", "."),
         release=release if version else "0",
         more="\n".join(more),
+        scripts="".join(f"{_SECTIONS[script]} -n {fields['Package']}\n{text}" for script, text in scripts.items()),
         files="\n".join(f'{"%dir " if folder else ""}"{_escaped(path)}"' for path, folder in members),
     )
 
@@ -163,4 +191,8 @@ def _members(deb: str) -> Iterator[tuple[str, bool]]:
                 yield path, member.isdir()
 
 
-_MAKERS: dict[str, Callable[[Sequence[str], str, str], None]] = {"deb": _copy, "ipk": _make_ipks, "rpm": _make_rpms}
+_MAKERS: dict[str, Callable[[Sequence[str], str, str, Scripts], None]] = {
+    "deb": _copy,
+    "ipk": _make_ipks,
+    "rpm": _make_rpms,
+}

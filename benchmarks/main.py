@@ -12,6 +12,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import corpus, formats, peers
+from benchmarks.bootstraps import Bootstraps
 from benchmarks.builds import Builds
 from benchmarks.managers import Managers
 from benchmarks.measure import machine, version_of
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORPORA = corpus.corpora()
-FULL = ("files-10k", "files-50k", "files-200k", "packages", *(f"packages-{kind}" for kind in formats.MANAGERS))
-QUICK = ("files-1k", "packages-few", *(f"packages-few-{kind}" for kind in formats.MANAGERS))
+_FORMATS = tuple(formats.MANAGERS)
+FULL = ("files-10k", "files-50k", "files-200k", "packages", *(f"packages-{kind}" for kind in _FORMATS))
+FULL += tuple(f"scripts-{kind}" for kind in _FORMATS)
+QUICK = ("files-1k", "packages-few", *(f"packages-few-{kind}" for kind in _FORMATS))
+QUICK += tuple(f"scripts-few-{kind}" for kind in _FORMATS)
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -82,8 +86,10 @@ def run_all(arguments: argparse.Namespace, work: str) -> int:
         chosen = CORPORA[name]
         if not peers.present(chosen.needed, name):
             continue
-        builds: Builds | Managers
-        if chosen.format:
+        builds: Builds | Managers | Bootstraps
+        if chosen.scripts == "run:chroot":
+            builds = Bootstraps(chosen, work, arguments.timeout)
+        elif chosen.format:
             builds = Managers(chosen, work, arguments.timeout)
         else:
             builds = Builds(chosen, work, arguments.timeout, umoci=umoci)

@@ -18,7 +18,7 @@ TOOLS = ("apt-get", "dpkg-deb")
 # What the layers name, by corpus; all they depend on comes with them.
 LAYERS = {
     "packages-few": {
-        "base": ("base-files", "dash"),
+        "base": ("base-files", "coreutils", "dash", "passwd"),
         "runtime": ("libstdc++6", "zlib1g"),
         "tools": ("jq",),
         "app": ("sqlite3",),
@@ -41,6 +41,24 @@ LAYERS = {
     },
 }
 CHANGED = "jq"  # a small package of the third layer
+
+# By corpus: what a Debian system is made of, with scripts that rely on one another. All that they depend on comes with
+# them; usr-is-merged is what a new system has in place of usrmerge.
+_ESSENTIAL = (
+    *("base-files", "base-passwd", "bash", "bsdutils", "coreutils", "dash", "debianutils", "diffutils", "dpkg"),
+    *("findutils", "grep", "gzip", "hostname", "init-system-helpers", "libc-bin", "login", "ncurses-base"),
+    *("ncurses-bin", "perl-base", "sed", "sysvinit-utils", "tar", "usr-is-merged", "util-linux"),
+)
+SYSTEMS = {
+    "scripts-few": (*_ESSENTIAL, "jq"),
+    "scripts": (
+        *_ESSENTIAL,
+        *("adduser", "apt", "ca-certificates", "cron", "curl", "dbus", "debconf", "fontconfig", "fonts-dejavu-core"),
+        *("git", "iputils-ping", "jq", "less", "libglib2.0-bin", "locales", "logrotate", "man-db", "mount", "nano"),
+        *("netbase", "openssh-server", "openssl", "passwd", "perl", "procps", "python3", "python3-yaml", "sgml-base"),
+        *("shared-mime-info", "ssl-cert", "sudo", "systemd", "tzdata", "udev", "vim-tiny", "xml-core"),
+    ),
+}
 
 _APT_CONF = """\
 Dir::State "{0}";

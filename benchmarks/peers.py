@@ -54,6 +54,14 @@ def present(programs: Iterable[str], without: str) -> bool:
     return not missing
 
 
+def can_install(programs: Iterable[str], name: str) -> bool:
+    """Whether a package manager, which takes root and these programs, can be measured; if not, why is said."""
+    if os.geteuid() != 0:
+        print(f"not root: without {name}", file=sys.stderr)
+        return False
+    return present(programs, name)
+
+
 def can_be_paranoid() -> bool:
     """Whether this oe-oci has the option that reads every input again."""
     done = subprocess.run([OE_OCI, "build", "--help"], capture_output=True, text=True, check=True)

@@ -87,9 +87,13 @@ def _row(runs: Sequence[Run], every: Sequence[Run]) -> tuple[str, ...]:
     def is_cold(run: Run) -> bool:
         return (run.compression, run.scenario, run.manager) == (first.compression, "cold", first.manager)
 
+    managed = {run.scenario for run in runs if run.manager not in ("", BUILT_IN)}
+    # What knows no cache runs once a round.
+    situation = first.scenario if first.scenario in managed else "cold"
+
     def is_other(run: Run) -> bool:
         if first.manager:
-            return run.scenario == first.scenario and run.manager != BUILT_IN
+            return run.scenario == situation and run.manager != BUILT_IN
         return run.scenario == "umoci"
 
     walls = [run.wall for run in good]

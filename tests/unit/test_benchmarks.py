@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import bitbake, corpus, formats, peers
+from benchmarks import bitbake, bootstraps, corpus, formats, peers, scripts
 from benchmarks.main import parse
 from benchmarks.managers import Managers, native
 from benchmarks.measure import file_system, measure, read_image
@@ -77,6 +78,11 @@ class TestTable:
             ("built in: nothing changed", "4.00x", "2.00x"),
             ("dnf: nothing changed", "8.00x", "1.00x"),
         ]
+
+    def test_what_knows_no_cache_is_compared_with_in_every_scenario(self):
+        runs = [run("cold", 2, manager="built in"), run("cold", 6, manager="mmdebstrap")]
+        rows = table([*runs, run("same", 0.5, manager="built in")]).splitlines()[2:]
+        assert [row.strip("| ").split(" | ")[-1] for row in rows] == ["3.00x", "1.00x", "12x"]
 
     def test_what_went_wrong_is_marked_and_not_counted(self):
         runs = [run("same", 1), run("same", 99, 2, WRONG), run("umoci", 99, 1, EXPIRED)]
@@ -249,7 +255,65 @@ class TestManagers:
         assert capsys.readouterr().err == "no opkg: without opkg\nnot root: without opkg\n"
 
 
+# An mmdebstrap that writes a tar of the file `status`.
+BOOTSTRAP = """\
+#!/bin/sh
+test "$1" != --version || {{ echo mmdebstrap 1; exit; }}
+cd {place} && tar -c ./var/lib/dpkg/status
+"""
+
+
+class TestBootstraps:
+    @pytest.fixture
+    def outcomes(
+        self, tmp_path: Path, layout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[str, str], list[str]]:
+        """What became of the builds of one round, by what oe-oci says of its packages and what dpkg says."""
+        for program in ("bash", "pigz"):
+            if not shutil.which(program):
+                pytest.skip(f"no {program}")
+        monkeypatch.setattr("benchmarks.bootstraps.SETTLE", 0)
+        monkeypatch.setattr("benchmarks.peers.OE_OCI", str(tmp_path / "oe-oci"))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        layers = ("merged:directories:/", "all:packages:jq,")
+        chosen = corpus.Corpus("some", "--feed", layers, lambda place: os.mkdir(f"{place}/input"), scripts="run:chroot")
+        status = tmp_path / "var/lib/dpkg/status"
+        status.parent.mkdir(parents=True)
+
+        def one_round(package: str, state: str) -> list[str]:
+            status.write_text(f"Package: jq\nEssential: yes\nStatus: {state}\n\nPackage: gone\nStatus: none\n")
+            for name, text in (
+                ("oe-oci", PROGRAM.format(build=package, layout=layout)),
+                ("mmdebstrap", BOOTSTRAP.format(place=tmp_path)),
+                ("unshare", '#!/bin/sh\nshift; exec "$@"\n'),
+            ):
+                (tmp_path / name).write_text(text)
+                (tmp_path / name).chmod(0o755)
+            found = bootstraps.Bootstraps(chosen, str(tmp_path), 60)
+            found.round(1)
+            assert found.facts[bootstraps.MMDEBSTRAP] == "1"
+            return [f"{run.manager} {run.scenario}: {run.outcome}" for run in found.runs]
+
+        return one_round
+
+    @pytest.mark.parametrize(
+        ("package", "state", "outcome"),
+        [
+            ("package=jq", "install ok installed", DONE),
+            ("package=jp", "install ok installed", WRONG),
+            ("package=jq", "install ok unpacked", WRONG),
+            ('package=\'jq", "scriptsNotRun": ["postinst"], "a": "\'', "install ok installed", WRONG),
+        ],
+    )
+    def test_both_install_the_same_packages(self, outcomes, package: str, state: str, outcome: str):
+        found = outcomes(package, state)
+        assert found == ["built in cold: done", f"mmdebstrap cold: {outcome}", "built in same: done"]
+
+
 class TestFormats:
+    MEMBERS = (("/usr/.a", True), ("/usr/.a/[ {1}%", False))
+
     def test_a_package_in_a_spec_file(self):
         fields = {
             "Package": "libc++1",
@@ -259,7 +323,7 @@ class TestFormats:
             "Depends": "python3:any (<< 4), awk | mawk",
             "Provides": "c++ (= 1), libc",
         }
-        lines = formats.part_of_spec(fields, [("/usr/.a", True), ("/usr/.a/[ {1}%", False)], {"libc"}).splitlines()
+        lines = formats.part_of_spec(fields, self.MEMBERS, {"libc"}, {}).splitlines()
         assert lines[0] == "%package -n libc++1"
         assert lines[2:10] == [
             *("Version: 2.0.rc1", "Release: 3", "Epoch: 1", "BuildArch: noarch"),
@@ -268,8 +332,15 @@ class TestFormats:
         assert lines[-2:] == ['%dir "/usr/.a"', '"/usr/.a/[[] ?1?[%]"']
 
     def test_a_version_without_a_revision(self):
-        lines = formats.part_of_spec({"Package": "a", "Version": "12.4", "Architecture": "any"}, [], ()).splitlines()
+        fields = {"Package": "a", "Version": "12.4", "Architecture": "any"}
+        lines = formats.part_of_spec(fields, [], (), {}).splitlines()
         assert lines[2:4] == ["Version: 12.4", "Release: 0"]
+
+    def test_scripts_in_a_spec_file(self):
+        fields = {"Package": "a", "Version": "12.4", "Architecture": "any"}
+        found = formats.part_of_spec(fields, [], (), {"preinst": "true\n", "postinst": "echo a\n"})
+        assert "\nRequires(pre,post): coreutils dash passwd\n" in found
+        assert "\n%pre -n a\ntrue\n%post -n a\necho a\n%files -n a\n" in found
 
     def test_control_data_that_opkg_takes_as_it_is_meant(self):
         control = "Package: a\nDepends: b:any (>= 1), c | d\nBreaks: e (<< 2)\nProvides: f, g\nDescription: (h:any)\n"
@@ -281,6 +352,27 @@ class TestFormats:
         found = corpus.corpora()
         for name in ("packages", "packages-few"):
             assert {found[f"{name}-{kind}"].layers for kind in ("deb", "ipk", "rpm")} == {found[name].layers}
+            scripted = name.replace("packages", "scripts")
+            assert {found[f"{scripted}-{kind}"].layers for kind in ("ipk", "rpm")} == {found[name].layers}
+
+
+class TestScripts:
+    @pytest.fixture
+    def found(self) -> dict[str, dict[str, str]]:
+        needs = {"dash": ["libc6"], "libc6": [], "passwd": ["libc6", "libpam"], "libpam": [], "coreutils": ["gone"]}
+        return scripts.scripts_of({**needs, **{f"app{number}": ["libc6", "dash"] for number in range(9)}})
+
+    def test_some_packages_have_them_but_none_that_they_need(self, found):
+        assert [*found] == ["app0", "app3", "app6"]
+        assert [*found["app0"]] == ["postinst", "preinst"]
+
+    def test_they_write_below_the_image(self, found, tmp_path: Path):
+        for each in found.values():
+            measure(["sh", "-c", f"D={tmp_path}/image\n{each['postinst']}"], ENV, str(tmp_path / "said"), 60)
+            assert (tmp_path / "said").read_text() == ""
+        assert os.readlink(tmp_path / "image/etc/alternatives/app0") == "/usr/bin/app0"
+        assert (tmp_path / "image/etc/ld.so.conf").read_text() == "/usr/lib/app3\n"
+        assert (tmp_path / "image/var/lib/app6/state").read_text() == "configured\n"
 
 
 class TestPeers:
@@ -297,15 +389,15 @@ class TestPeers:
         fills = peers.fills_of_packages(str(tmp_path), {"tools": ["jq"]}, "/bundle")
         assert [line.split()[0] for line in fills["tools"]] == ["mkdir", "dpkg-deb", "rsync"]
 
-    def test_every_corpus_has_four_layers(self):
+    def test_every_corpus_but_a_system_has_four_layers(self):
         for each in corpus.corpora().values():
-            assert len(each.layers) == 4
+            assert len(each.layers) == (2 if each.scripts == "run:chroot" else 4)
             assert " ".join(each.layers) in peers.configuration(each.layers)
 
 
 class TestOptions:
     def test_defaults(self):
-        assert (parse([]).rounds, len(parse([]).corpora)) == (3, 7)
+        assert (parse([]).rounds, len(parse([]).corpora)) == (3, 10)
         assert parse(["--quick"]).rounds == 1
         assert parse(["--quick", "--rounds", "2", "--only", "packages"]).corpora == ["packages"]
 
