@@ -54,9 +54,11 @@ def test_what_nobody_changed_is_the_same_image(folder: Path, sample_feeds: Calla
     way = WAYS[name]
     tools.need(*way.programs)
     lines = [f'OCI_PACKAGE_DATABASE = "{database}"', f'OCI_PACKAGE_MANAGER = "{way.manager}"']
+    lines += ['OCI_PACKAGE_SCRIPTS = "skip"'] if way.manager == "builtin" else []
     base, app = samples.Images(*way.without).write_configurations(folder, *lines)
     older, newer = sample_feeds(way.kind)
-    tools.build(base, base.parent / "deploy", "--feed", older, "--set", "OCI_PACKAGE_MANAGER=builtin")
+    builtin = ("--set", "OCI_PACKAGE_MANAGER=builtin", "--set", "OCI_PACKAGE_SCRIPTS=skip")
+    tools.build(base, base.parent / "deploy", "--feed", older, *builtin)
     tools.build(app, app.parent / "deploy", "--feed", newer)
     laid = laidout.lay_out(folder / "rootfs-oci-", app, "--feed", newer)
     assert len(laid) == 2 * 3

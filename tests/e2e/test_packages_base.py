@@ -24,6 +24,7 @@ NEW_LIB = packages.package(
 TOOL = packages.package("tool", files=[folder("./"), folder("./bin/"), file("./bin/tool", b"tool")], Depends="lib")
 APP = packages.package("app", files={"opt/app": b"app"}, Depends="tool, lib (>= 2)")
 MORE = packages.package("more", files={"opt/more": b"more"}, scripts={"postinst": "#!/bin/sh\n"}, Depends="tool")
+SKIP = 'OCI_PACKAGE_SCRIPTS = "skip"'
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def feeds(folder: Path) -> tuple[Path, Path]:
 def build(place: Path, layers: str, feed: Path, *lines: str) -> dict[str, Any]:
     """An image in a folder of its own; its report."""
     place.mkdir()
-    (place / "app.conf").write_text("\n".join([f'OCI_LAYERS = "{layers}"', *lines, ""]))
+    (place / "app.conf").write_text("\n".join([f'OCI_LAYERS = "{layers}"', SKIP, *lines, ""]))
     return tools.build(place / "app.conf", place / "out", "--feed", feed, "--set", "OCI_IMAGE_TAR_OUTPUT=0")
 
 

@@ -28,6 +28,7 @@ OCI_LAYERS = "\\
     tools:packages:curl \\
 "
 NO_RECOMMENDATIONS = "1"
+OCI_PACKAGE_SCRIPTS = "skip"
 SOURCE_DATE_EPOCH = "1600000000"
 """
 LINKS = [

@@ -21,6 +21,7 @@ CONF = """\
 PV = "1.2.3"
 SOURCE_DATE_EPOCH = "1700000000"
 OCI_LAYERS = "base:packages:base-files,bash made:packages:made python:packages:python3-minimal,jq"
+OCI_PACKAGE_SCRIPTS = "skip"
 OCI_IMAGE_ACCOUNTS = "user:shop:1000"
 """
 MADE = (

@@ -32,10 +32,12 @@ OCI_LAYERS = "\\
 OCI_IMAGE_ACCOUNTS = "user:late:71"
 SOURCE_DATE_EPOCH = "{EPOCH}"
 NO_RECOMMENDATIONS = "1"
+OCI_PACKAGE_SCRIPTS = "skip"
 """
 UPGRADE = f"""\
 OCI_LAYERS = "up:packages:wants"
 OCI_BASE_IMAGE = "../base/out/app-oci"
+OCI_PACKAGE_SCRIPTS = "skip"
 SOURCE_DATE_EPOCH = "{EPOCH}"
 """
 

@@ -77,10 +77,10 @@ def _build(way: Way, feeds: samples.Feeds, place: Path) -> Built:
     if way.manager == "native" and way.kind == "ipk":
         tools.need("opkg")
     reports = {}
+    words = ["--set", f"OCI_PACKAGE_MANAGER={way.manager}"]
+    words += ["--set", "OCI_PACKAGE_SCRIPTS=skip"] if way.manager == "builtin" else []
     for path, feed in zip(way.images().write_configurations(place), feeds):
-        reports[path.stem] = tools.build(
-            path, path.parent / "deploy", "--feed", feed, "--set", f"OCI_PACKAGE_MANAGER={way.manager}"
-        )
+        reports[path.stem] = tools.build(path, path.parent / "deploy", "--feed", feed, *words)
     layout = place / "app/deploy/app-oci"
     tools.oe_oci("unpack", layout, place / "root")
     return Built(way, reports, merge.read_image(layout).merged, place / "root", feeds.newer)
