@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # What another test prepares, or breaks on purpose.
-_NOT_AT_FIRST = ("derived-path", "failing", "plain")
+_NOT_AT_FIRST = ("derived-path", "failing", "plain", "signed")
 
 
 @pytest.fixture(scope="session")

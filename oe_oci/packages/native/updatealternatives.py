@@ -60,8 +60,10 @@ if [ -f "$record" ]; then
 "
         done
     } <"$record"
-    [ "${link:-$known}" = "$known" ] || die "$name is the link $known already, and can not be $link" 1
-    link=$known
+    link=${link:-$known}
+    if [ "$link" != "$known" ] && [ -h "$root$known" ]; then
+        rm "$root$known"
+    fi
 elif [ -z "$priority" ]; then
     exit 0
 fi
