@@ -117,6 +117,18 @@ def tell(resolution: Resolution, held: Sequence[Contents], scripts: Sequence[tup
     return LayerPackages(new, tuple(one.shown for one in resolution.below))
 
 
+def renamed(tree: Tree, before: Mapping[str, Entry], now: Mapping[str, Entry]) -> dict[str, Entry]:
+    """What of a tree has other owners now than before; not what a script gave others meanwhile."""
+    found = {}
+    for path, entry in now.items():
+        there, former = tree.entries.get(path), before.get(path)
+        if there is None or former is None:
+            continue
+        if (there.uid, there.gid) == (former.uid, former.gid) != (entry.uid, entry.gid):
+            found[path] = there._replace(uid=entry.uid, gid=entry.gid)
+    return found
+
+
 def _replaced(one: Selected) -> str:
     """What a package takes the place of: of its own name the version alone."""
     replaced = (one.replaces, *one.obsoletes)

@@ -20,7 +20,7 @@ from . import dpkg, opkg
 from .alternatives import alternatives
 from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
 from .foreign import DATABASES, check_format
-from .installation import TOP, Installation, is_same_directory, plain_parents, tell, with_database
+from .installation import TOP, Installation, is_same_directory, plain_parents, renamed, tell, with_database
 from .maintainer.job import Job, Skip
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
@@ -31,6 +31,7 @@ from .world import World, policy_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from ..accounts import Names
     from ..config import Config, PackagesLayer
     from ..errors import Fault
     from ..tree import Lookup
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 # What dpkg and opkg would run when they install a package.
 _SCRIPTS = ("preinst", "config", "postinst")
 _LEAVING = ("prerm", "postrm")
+
+_OWN = 100  # the least number of a user or group that is not the same on each system, as Debian's policy has it
 
 
 class Installer:
@@ -122,7 +125,10 @@ class Installer:
         placement = place(shipments, self._below(below, shipments, going), self._feeds.kind, self._config.epoch)
         before = dict(self._alternatives())
         added = self._advance(below, resolution.selected, placement)
-        entries, asked = self._named(below, placement)
+        names = read_names(Overlay(below, placement.entries), self._config.accounts)
+        entries, asked = _named(below, placement, names)
+        if self._maintainer.waits() and _has_unknown(placement, names):
+            job = job._replace(owned=lambda after: self._owned(below, placement, entries, after))
         wanted = self._with_links(below, Wanted(entries, left_over(below, going, placement)), before)
         replaced = [one.replaces for one in shipments if one.replaces is not None]
         if added and self._config.packages.database in (KEEP, PER_PACKAGE):
@@ -168,10 +174,14 @@ class Installer:
         return self._with_database(tree, Wanted(dict(self._maintainer.withheld(tree))), added, self._replaced)
 
     def _before(self, job: Job, tree: Tree) -> Tree:
-        """What lies below once the scripts ran that run before files are placed; they may divert files."""
+        """What lies below once the scripts ran that run before files are placed; any may have diverted files."""
         below = self._maintainer.before(job, tree)
-        if below is not tree and self._feeds.kind == DEB:
+        if self._feeds.kind == DEB:
+            former = self._diversions
             self._diversions = dpkg.read_diversions(Tree({**below.entries, **self._maintainer.withheld(below)}))
+            changed = {path for path, _ in former.items() ^ self._diversions.items()}
+            if changed:
+                self._owners.move(below, changed)
         return below
 
     def _below(self, tree: Tree, shipments: Sequence[Shipment], going: Collection[str]) -> Below:
@@ -234,23 +244,12 @@ class Installer:
         native = self._policy.native
         return [native, *sorted({one.arch for one in self._installed} - {native, "all", ""})]
 
-    def _named(self, tree: Tree, placement: Placement) -> tuple[dict[str, Entry], AskedFor]:
-        """The entries with the owners that packages name, as far as the image or OCI_IMAGE_ACCOUNTS knows them."""
-        declared = self._config.accounts
-        names = read_names(Overlay(tree, placement.entries), declared)
-        entries = dict(placement.entries)
-        users, groups = set(), set()
-        for path, (_, member, _) in placement.files.items():
-            entry = entries[path]
-            uid, gid = names.users.get(member.user, entry.uid), names.groups.get(member.group, entry.gid)
-            users.add(member.user)
-            groups.add(member.group)
-            if (uid, gid) != (entry.uid, entry.gid):
-                entries[path] = entry = entry._replace(uid=uid, gid=gid)
-            below = tree.entry(path) if entry.kind == DIRECTORY else None
-            if below is not None and below.kind == DIRECTORY and not is_same_directory(below, entry):
-                del entries[path]  # a directory that is there keeps its facts
-        return entries, AskedFor(users, groups)
+    def _owned(
+        self, tree: Tree, placement: Placement, entries: Mapping[str, Entry], after: Tree
+    ) -> Mapping[str, Entry]:
+        """What has other owners after scripts made accounts; `entries` are a layer's as they were before."""
+        names = read_names(after, self._config.accounts)
+        return renamed(after, entries, _named(tree, placement, names)[0])
 
     def _alternatives(self) -> list[Alternative]:
         return alternatives(one for one in self._installed if one.whole) if self._feeds.kind == IPK else []
@@ -286,6 +285,32 @@ class Installer:
 
     def _step(self, added: Sequence[Added], replaced: Sequence[Installed]) -> Step:
         return Step(tuple(self._installed), added, replaced, self._architectures(), self._epoch)
+
+
+def _named(tree: Tree, placement: Placement, names: Names) -> tuple[dict[str, Entry], AskedFor]:
+    """The entries with the owners that packages name, as far as these names are known."""
+    entries = dict(placement.entries)
+    users, groups = set(), set()
+    for path, (_, member, _) in placement.files.items():
+        entry = entries[path]
+        uid, gid = names.users.get(member.user, entry.uid), names.groups.get(member.group, entry.gid)
+        users.add(member.user)
+        groups.add(member.group)
+        if (uid, gid) != (entry.uid, entry.gid):
+            entries[path] = entry = entry._replace(uid=uid, gid=gid)
+        below = tree.entry(path) if entry.kind == DIRECTORY else None
+        if below is not None and below.kind == DIRECTORY and not is_same_directory(below, entry):
+            del entries[path]  # a directory that is there keeps its facts
+    return entries, AskedFor(users, groups)
+
+
+def _has_unknown(placement: Placement, names: Names) -> bool:
+    """Whether some file has an owner by a name that is not known, whose number each system chooses for itself."""
+    return any(
+        (member.user not in names.users and bool(member.user) and entry.uid >= _OWN)
+        or (member.group not in names.groups and bool(member.group) and entry.gid >= _OWN)
+        for entry, member, _ in placement.files.values()
+    )
 
 
 def _added(selected: Selected, contents: Contents, paths: Sequence[str], former: Installed | None) -> Added:

@@ -73,6 +73,19 @@ class Owners:
         for package, paths in new:
             self._enter(package, paths)
 
+    def move(self, tree: Tree, paths: Collection[str]) -> None:
+        """Take note that files of packages which have these paths are diverted otherwise now."""
+        self._complete()
+        parents: dict[str, str] = {}
+        for number, one in self._installed.items():
+            known = self._paths.get(number, {})
+            moved = {path: place_of(tree, self._diverted(path, one.name), parents) for path in paths if path in known}
+            for path, place in moved.items():
+                self._of[known[path]].remove(one)
+                self._of.setdefault(place, []).append(one)
+            if moved:
+                self._paths[number] = {**known, **moved}
+
     def _complete(self) -> None:
         while self._unread:
             one, tree, parents = self._unread.pop()

@@ -8,34 +8,22 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import socket
 import time
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from support import compare, merge, namespaces, sandboxes, sources, tools
 from support.managers import MANAGERS, Image, Kit
-from support.sources import NATIVE, Source, file, symlink
+from support.scripted import ACCOUNTS, CALLED, calling, editor, noting, script, shell
+from support.sources import Source, file
 
-SCRIPTED = [name for name, manager in MANAGERS.items() if manager.scripts]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPTED = [name for name, manager in MANAGERS.items() if manager.scripts.startswith("run")]
 NATIVES = {"ipk": "opkg", "rpm": "dnf"}
 OPKG_OWN = (b"info", b"status", b"lists")
-
-# rpm itself runs scriptlets in the image, which needs a shell then; outside of it they find the image in $D.
-BUSYBOX = ("sh", "cat", "chmod", "chown", "echo", "false", "grep", "id", "ln", "ls", "mkdir", "mkfifo", "rm", "sort")
-
-
-def shell() -> Source:
-    tools.need("busybox")
-    program = Path(shutil.which("busybox") or "").read_bytes()
-    links = [symlink(f"/bin/{name}", "busybox") for name in BUSYBOX]
-    return Source("shell", "1.0-1", [file("/bin/busybox", program, mode=0o755), *links], NATIVE)
-
-
-def script(text: str) -> str:
-    return f"#!/bin/sh\nset -e\n{text}\n"
 
 
 class Pair(NamedTuple):
@@ -98,18 +86,6 @@ def test_what_scripts_write(pair):
     assert b"usr/share/gone" not in tree
 
 
-def noting(name: str, *, inside: str = "/usr/share", **fields: Any) -> Source:
-    """A package whose scripts note that they run, and which files of packages there are."""
-    scripts = {
-        each: script(
-            f"mkdir -p $D/var\necho {name} {each} >>$D/var/{each}\n"
-            f"test ! -e $D{inside}/{name} || echo {name} is there >>$D/var/{each}"
-        )
-        for each in ("preinst", "postinst")
-    }
-    return Source(name, files=[file(f"{inside}/{name}")], scripts=scripts, **fields)
-
-
 def test_before_files_are_placed_and_after_in_the_order_of_needs(pair):
     chain = [noting("a", depends=["b"]), noting("b", depends=["c"]), noting("c")]
     image = pair.same("one", "app:packages:a", pair.feed("feed", *chain))
@@ -120,14 +96,7 @@ def test_before_files_are_placed_and_after_in_the_order_of_needs(pair):
     compare.assert_same(image.tree, three.tree)
 
 
-def calling(version: str) -> Source:
-    """A package whose scripts note the words they get."""
-    told = {name: script(f'mkdir -p $D/var; echo {name} {version}: "$@" >>$D/var/{name}') for name in CALLED}
-    return Source("lib", version, [file(f"/usr/share/lib-{version}")], scripts=told)
-
-
 UPGRADES = [("layer", "keep"), ("layer", "top"), ("layer", "remove"), ("base", "keep"), ("base", "top")]
-CALLED = ("preinst", "postinst", "prerm", "postrm")
 
 
 @pytest.mark.parametrize(("below", "database"), UPGRADES)
@@ -215,14 +184,6 @@ def test_outputs_of_an_earlier_build_stay(kit):
 # ---- accounts
 
 
-ACCOUNTS = (
-    "mkdir -p $D/etc; cd $D/etc; test -e passwd || echo root:x:0:0:root:/root:/bin/sh >passwd\n"
-    "test -e group || echo root:x:0: >group\n"
-    "grep -q ^app: passwd || echo app:x:777:778::/srv:/bin/false >>passwd\n"
-    "grep -q ^app: group || echo app:x:778: >>group"
-)
-
-
 def test_accounts_that_a_script_adds_own_files_of_other_packages(pair):
     owned = file("/srv/page", mode=0o4750, user="app", group="app")
     app = Source("app", files=[file("/usr/share/app")], depends=["accounts"])
@@ -257,12 +218,7 @@ def builder(request, product, folder) -> Builder:
     else:
         tools.need("fakeroot")
         before = [*(tools.as_nobody() if request.param == "fakeroot" else ()), "fakeroot"]
-    return Builder([*before, *with_program(product)], product.environment(), chroots=request.param != "fakeroot")
-
-
-def with_program(product: tools.Copy) -> list[str]:
-    """The words before an interpreter and its own that have another one take them."""
-    return ["sh", "-c", f'shift; exec {product.program} "$@"', "sh"]
+    return Builder([*before, *product.words()], product.environment(), chroots=request.param != "fakeroot")
 
 
 def run_by(builder: Builder, kit: Kit, name: str, layers: str, *feeds: Path, **options: Any) -> tools.Done:
@@ -315,7 +271,7 @@ def test_package_managers_under_fakeroot(product, folder, native):
     for name in (native, f"{MANAGERS[native].kind} with scripts"):
         kit = Kit(MANAGERS[name], folder / name.replace(" ", "-"))
         kit.folder.mkdir()
-        builder = Builder([*tools.as_nobody(), "fakeroot", *with_program(product)], env)
+        builder = Builder([*tools.as_nobody(), "fakeroot", *product.words()], env)
         images.append(built_by(builder, kit, "one", "app:packages:a", kit.feed("feed", *chain)))
     compare.assert_same(*(merge.without(image.tree, b"var/preinst") for image in images))
     lines = [[line for line in image.text("var/preinst").splitlines() if "there" not in line] for image in images]
@@ -323,16 +279,6 @@ def test_package_managers_under_fakeroot(product, folder, native):
 
 
 # ---- what packages of OpenEmbedded do
-
-
-def editor(name: str, priority: int, version: str = "1.0-1", *, ours: bool = True) -> Source:
-    link = f"vi vi /usr/bin/{name}"
-    adds = f"update-alternatives --install /usr/bin/{link} {priority}"
-    scripts = {
-        "postinst": script(adds if ours else ":"),
-        "prerm": script(f"update-alternatives --remove vi /usr/bin/{name}"),
-    }
-    return Source(name, version, [file(f"/usr/bin/{name}", mode=0o755)], scripts=scripts)
 
 
 def alternatives(kit: Kit, name: str, database: str = "keep") -> Image:
@@ -447,28 +393,31 @@ HOSTILE = {
 
 @pytest.mark.parametrize("who", ["root", "user"])
 def test_this_machine_is_left_as_it_is(folder, product, who):
-    """Each of them fails as it does in itself, and so does the build."""
+    """Each of them fails as it does in itself, with every format."""
     tools.need_root()
-    tools.need("bwrap")
-    kit = Kit(MANAGERS["ipk with scripts"], folder)
     words: dict[str, Any] = {}
     if who == "user":
-        user = [*namespaces.as_user_with_ids(folder / "ids"), *with_program(product)]
+        user = [*namespaces.as_user_with_ids(folder / "ids"), *product.words()]
         words = {"before": user, "env": product.environment()}
     before = host()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        for number, (does, said) in enumerate(HOSTILE.values()):
-            text = script(does.replace("PORT", str(server.getsockname()[1])))
-            app = Source("app", files=[file("/usr/share/app")], scripts={"postinst": text})
-            place = folder / f"n{number}"
+        lines = [
+            f"sh -e >$D/said/{number} 2>&1 <<'END' && echo it worked >>$D/said/{number} || :\n{does}\nEND"
+            for number, (does, _) in enumerate(HOSTILE.values())
+        ]
+        text = script("\n".join(["mkdir $D/said", *lines])).replace("PORT", str(server.getsockname()[1]))
+        app = Source("app", files=[file("/usr/share/app")], scripts={"postinst": text})
+        for name in SCRIPTED:
+            kit = Kit(MANAGERS[name], folder)
+            tools.need(*kit.manager.programs)
+            place = folder / kit.manager.kind
             place.mkdir()
             tools.give_to_nobody(place)
-            feed = kit.feed(f"feed{number}", app)
-            done = kit.run("build", place.name, "app:packages:app", feed, status=None, **words)
-            assert done.returncode == 3, done.stderr
-            assert "layer 'app': app: its postinst ended with status" in done.stderr
-            assert re.search(said, done.stderr), done.stderr
-            assert not (place / "deploy").exists()
+            image = kit.build(place.name, "app:packages:app", feed_of(kit, f"{place.name}-feed", app), **words)
+            for number, (_, said) in enumerate(HOSTILE.values()):
+                found = image.text(f"said/{number}")
+                assert "it worked" not in found
+                assert re.search(said, found), found
     assert before == host()
 
 

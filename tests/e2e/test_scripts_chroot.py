@@ -295,6 +295,32 @@ def test_what_a_preinst_diverts_lies_elsewhere(small, folder):
     assert [text(one, f"usr/share/{name}") for name in ("one", "one.real")] == ["own\n", "other\n"]
 
 
+@pytest.mark.parametrize("database", ["keep", "remove"])
+def test_what_a_postinst_of_a_lower_layer_diverts_lies_elsewhere(small, folder, database):
+    """In later layers without scripts: a file of a package that comes, and one of a package that is upgraded."""
+    divert = "dpkg-divert --package diverts --add --rename --divert /usr/share/NAME.real /usr/share/NAME >/dev/null"
+    does = script("\n".join([*(divert.replace("NAME", name) for name in ("one", "two")), "echo own >/usr/share/one"]))
+    diverts = Source("diverts", files=[file("/usr/share/own")], scripts={"postinst": does}, depends=["other"])
+    other = [Source("other", f"{version}.0-1", [file("/usr/share/one", version.encode())]) for version in "12"]
+    comes = Source("comes", files=[file("/usr/share/two", b"comes\n")], depends=["other >= 2.0"])
+    feeds = feed(folder / "old", other[0], diverts), feed(folder / "new", other[1], comes)
+    setting = f'OCI_PACKAGE_DATABASE = "{database}"'
+    one = build(conf(folder / "x", small, "low:packages:diverts high:packages:comes", setting), *feeds)
+    expected = {"one": "own\n", "one.real": "2", "two.real": "comes\n"}
+    found = {path[10:].decode() for path in one.tree if path.startswith((b"usr/share/one", b"usr/share/two"))}
+    assert found == expected.keys()
+    assert {name: text(one, f"usr/share/{name}") for name in expected} == expected
+    if database == "keep":
+        root = folder / "root"
+        tools.oe_oci("unpack", small, root)
+        for name in ("old/other", "old/diverts", "new/other", "new/comes"):
+            (deb,) = folder.glob(f"{name}_*.deb")
+            shutil.copy(deb, root / "one.deb")
+            inside(root, "dpkg", "--install", "/one.deb")
+        theirs = [*(root / "usr/share").glob("one*"), *(root / "usr/share").glob("two*")]
+        assert {path.name: path.read_text(encoding="utf-8") for path in theirs} == expected
+
+
 def fails(path: Path, *feeds: Path) -> str:
     words = [word for each in feeds for word in ("--feed", each)]
     run = tools.oe_oci("build", path, "--deploy-dir", path.parent / "deploy", *words, status=None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-WITH_SCRIPTS = [name for name, manager in MANAGERS.items() if manager.scripts]
+WITH_SCRIPTS = [name for name, manager in MANAGERS.items() if manager.scripts.startswith("run")]
 LAYERS = "low:packages:lib high:packages:app"
 UNCACHED = 'OCI_LAYER_CACHE = "0"'
 ACCOUNTS = "root:x:0:0::/:/bin/sh\n"

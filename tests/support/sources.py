@@ -87,13 +87,18 @@ def hardlink(path: str, other: Node) -> Node:
 
 @dataclass(frozen=True)
 class Source:
-    """A package; `version` is `[epoch:]version-release`, `scripts` are those of dpkg by its names for them."""
+    """A package; `version` is `[epoch:]version-release`, `scripts` are those of dpkg by its names for them.
+
+    What only rpm has it calls itself, with the words that follow: `triggerin -- other`. `early` is what is needed
+    before a `preinst` runs; opkg knows no such thing.
+    """
 
     name: str
     version: str = "1.0-1"
     files: Sequence[Node] = ()
     arch: str = "all"
     depends: Sequence[str] = ()
+    early: Sequence[str] = ()
     recommends: Sequence[str] = ()
     provides: Sequence[str] = ()
     conflicts: Sequence[str] = ()
@@ -142,8 +147,11 @@ def made_of(source: Source, kind: str, numbers: Mapping[str, int], owners: Mappi
 
 def _fields(source: Source, kind: str, owners: Mapping[str, str]) -> dict[str, str]:
     taken = [*source.takes_from, *source.stands_for]
+    early = [owners.get(relation, relation) for relation in source.early]
+    depends = [owners.get(relation, relation) for relation in source.depends]
     fields = {
-        "Depends": [owners.get(relation, relation) for relation in source.depends],
+        "Pre-Depends": early if kind == "deb" else (),
+        "Depends": depends if kind == "deb" else [*early, *depends],
         "Recommends": source.recommends,
         "Provides": [*source.provides, *(f"{name} = {source.version}" for name in source.stands_for)],
         "Conflicts": [*source.conflicts, *source.stands_for],

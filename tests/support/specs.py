@@ -102,7 +102,8 @@ def _package(source: Source) -> str:
         f"{source.name} for tests.",
     ]
     for script, text in source.scripts.items():
-        lines += [f"%{_SCRIPTS[script]} {named}", text.removeprefix("#!/bin/sh\n")]
+        word, _, rest = script.partition(" ")
+        lines += [f"%{_SCRIPTS.get(word, word)} {named} {rest}", text.removeprefix("#!/bin/sh\n")]
     lines += [f"%files {named}", *map(_file, source.files)]
     return "\n".join(lines) + "\n"
 
@@ -111,6 +112,7 @@ def _relations(source: Source) -> Iterator[str]:
     version = source.version
     for tag, relations in {
         "Requires": source.depends,
+        "Requires(pre)": source.early,
         "Recommends": source.recommends,
         "Provides": [*source.provides, *(f"{name} = {version}" for name in source.stands_for)],
         "Conflicts": [*source.conflicts, *source.takes_from],

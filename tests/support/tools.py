@@ -102,6 +102,10 @@ class Copy:
                 return
         pytest.skip(f"no {version} that an ordinary user may run")
 
+    def words(self) -> list[str]:
+        """The words before an interpreter and its own that have this one take them."""
+        return ["sh", "-c", f'shift; exec {self.program} "$@"', "sh"]
+
     def environment(self, **changes: str | None) -> dict[str, str]:
         return environment(**{**self._environment, **changes})
 

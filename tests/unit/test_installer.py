@@ -579,6 +579,28 @@ class TestBase:
         (layer,) = build(new, package("app", Depends="lib (>= 2)")).layers("app", base=base)
         assert layer.removed == ("lib/1.real",)
 
+    def test_diversions_that_come_and_go_with_layers(self, tmp_path):
+        """As scripts of a layer make them; here a package ships them."""
+        tree, changed = Tree(), []
+        for number, text in enumerate((b"", b"/a\n/a.real\n:\n/b\n/b.real\n:\n", b"")):
+            files = {"a": b"%d" % number, **({"b": b""} if number == 0 else {})}
+            made = Build(
+                tmp_path / str(number),
+                [
+                    package("diverts", str(number), files={DPKG + "diversions": text}),
+                    package("low", str(number), files=files),
+                    package("first", str(number), Depends=f"diverts (>= {number})"),
+                    package("then", str(number), Depends=f"low (>= {number})"),
+                    package(f"ask{number}", Depends=f"first (>= {number})"),
+                    package(f"more{number}", Depends=f"then (>= {number})"),
+                ],
+            )
+            changed.append(made.layers(f"ask{number}", f"more{number}", base=tree)[1])
+            tree = made.tree
+        assert [own(one) for one in changed] == [{"a", "b"}, {"a.real"}, {"a"}]
+        # What lies at a diverted path is not the package's any more.
+        assert [one.removed for one in changed] == [(), (), ()]
+
     def test_packages_that_a_lower_layer_has_of_a_rootfs(self, build, base, tmp_path):
         """They are in the database of the image, as those of the base are."""
         for path, entry in base.entries.items():

@@ -13,11 +13,13 @@ from oe_oci.content import Literal
 from oe_oci.errors import InputError
 from oe_oci.packages.maintainer.bootstrap import check_interpreter, phases_inside, phases_outside
 from oe_oci.packages.maintainer.job import Job
-from oe_oci.packages.package import DEB
+from oe_oci.packages.package import DEB, IPK
 from oe_oci.packages.resolve import resolve
 from oe_oci.tree import DIRECTORY, FILE, Entry, Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oe_oci.packages.maintainer.phases import Phases
 
 SCRIPTS = {"preinst": b"#!/bin/sh\n", "postinst": b"#!/bin/sh\n"}
@@ -29,11 +31,13 @@ def image(*programs: str) -> Tree:
     return Tree({"": Entry(DIRECTORY, 0o755), "bin": Entry(DIRECTORY, 0o755), **files})
 
 
-def job(*texts: str, **controls: dict[str, bytes]) -> Job:
-    known = world(*texts)
+def job(*texts: str, kind: str = DEB, below: Sequence[str] = (), **controls: dict[str, bytes]) -> Job:
+    """A layer of packages; what it upgrades has the same scripts."""
+    known = world(*texts, below=below, kind=kind)
     selected = resolve(known, "app", [text.split()[0] for text in texts]).selected
     held = [SimpleNamespace(control=controls.get(one.package.name, SCRIPTS), fields={}) for one in selected]
-    return Job("app", DEB, selected, held, known, ())
+    leaving = {one.replaces[:3]: {"prerm": b"#!/bin/sh\n"} for one in selected if one.replaces}
+    return Job("app", kind, selected, held, known, tuple(known.installed.values()), leaving)
 
 
 def run(one: Job, tree: Tree) -> tuple[list[str], list[str]]:
@@ -41,7 +45,8 @@ def run(one: Job, tree: Tree) -> tuple[list[str], list[str]]:
 
 
 def names(found: Phases) -> tuple[list[str], list[str]]:
-    before, after = ([f"{script.package} {script.name}" for script in scripts] for scripts in found)
+    phases = found.before, [*found.waiting, *found.after]
+    before, after = ([f"{script.package} {script.name}" for script in scripts] for scripts in phases)
     return before, after
 
 
@@ -57,6 +62,21 @@ def test_where_the_image_is_not_yet_complete_all_waits(texts, below):
 def test_what_needs_another_of_the_layer_waits_alone():
     found = run(job("a 1 ; pre b", "b 1", "c 1"), image("bin/sh"))
     assert found == (["b preinst", "c preinst"], ["a preinst", "b postinst", "a postinst", "c postinst"])
+
+
+UPGRADE = ("a 2 ; pre b", "b 1", "c 1 ; needs a (>= 2)")
+
+
+def test_what_goes_does_not_wait_for_what_comes():
+    before, after = run(job(*UPGRADE, below=["a 1"]), image("bin/sh"))
+    assert (before, after[0]) == (["b preinst", "a prerm", "c preinst"], "a preinst")
+
+
+def test_of_an_ipk_what_comes_anew_waits_for_all_it_needs():
+    before, after = run(job(*UPGRADE, kind=IPK), image("bin/sh"))
+    assert (before, after[:2]) == (["b preinst"], ["a preinst", "c preinst"])
+    before, after = run(job(*UPGRADE, kind=IPK, below=["a 1"]), image("bin/sh"))
+    assert (before, after[0]) == (["b preinst", "a prerm", "a preinst"], "c preinst")
 
 
 def test_what_lacks_its_interpreter_waits():

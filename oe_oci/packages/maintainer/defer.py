@@ -62,6 +62,9 @@ class Defer:
             LOG.warning(message, job.layer, names)
         return Wanted(upper.entries, tuple(sorted(upper.removed)))
 
+    def waits(self) -> bool:
+        return False
+
     def left(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(names)
 

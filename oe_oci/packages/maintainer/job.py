@@ -25,7 +25,8 @@ class Job(NamedTuple):
     `world` says what they need, `installed` are those below, of any state. `leaving` has the control files of those of
     them that earlier layers brought, by name, version and architecture, for what their database does not tell.
     `written` makes the database as it is after the layer, on top of what is given; it is there once the files have
-    their places, where the layer has it not itself.
+    their places, where the layer has it not itself. `owned` is there then where files have owners that the image does
+    not know: what of a tree has others, by the accounts that it has.
     """
 
     layer: str
@@ -36,6 +37,7 @@ class Job(NamedTuple):
     installed: Sequence[Installed]
     leaving: Mapping[tuple[str, str, str], Mapping[str, bytes]] = MappingProxyType({})
     written: Callable[[Source], Written] | None = None
+    owned: Callable[[Tree], Mapping[str, Entry]] | None = None
 
 
 class Maintainer(Protocol):
@@ -55,6 +57,9 @@ class Maintainer(Protocol):
             InputError, ToolError: a script failed, or none can be run here.
         """
 
+    def waits(self) -> bool:
+        """Whether scripts that make accounts have yet to run when owners are looked up."""
+
     def left(self, names: Sequence[str]) -> tuple[str, ...]:
         """Which of the scripts of a package did not run."""
 
@@ -73,6 +78,9 @@ class Skip:
 
     def after(self, job: Job, tree: Tree, below: Tree, wanted: Wanted) -> Wanted:  # noqa: ARG002 - of the protocol
         return wanted
+
+    def waits(self) -> bool:
+        return False
 
     def left(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(names)

@@ -66,7 +66,7 @@ def rpm_order(world: Links, selected: Sequence[Selected], headers: Sequence[Head
     for number, (one, header) in enumerate(zip(selected, headers)):
         early, unordered = _early(header), _unordered(header)
         for need in world.required(one.package):
-            names = set(_names(need))
+            names = set(names_in(need))
             if not names <= unordered:
                 found.meet(number, need, PLAIN if early.isdisjoint(names) else STRONG)
         for need in world.recommended(one.package):
@@ -136,6 +136,13 @@ def _ranks(selected: Sequence[Selected], scripted: Sequence[bool]) -> list[tuple
     return [(scripts, one.package.name, number) for number, (one, scripts) in enumerate(zip(selected, scripted))]
 
 
+def needed_before(header: Header) -> set[str]:
+    """The names in what the script needs that runs before a package of rpm is placed, but for what runs it."""
+    which = tags.SCRIPT_PRE | tags.INTERP
+    found = (text for text, flags in _required(header) if flags & which == tags.SCRIPT_PRE)
+    return {name for text in found for name in _simple(text)}
+
+
 def _early(header: Header) -> set[str]:
     """The names in what a package's scripts need when it is installed."""
     return {name for text, flags in _required(header) if flags & _EARLY for name in _simple(text)}
@@ -158,7 +165,8 @@ def _simple(text: str) -> list[str]:
     return [leaf.name for leaf in leaves(text)] if is_rich(text) else [text]
 
 
-def _names(need: Need) -> Iterator[str]:
+def names_in(need: Need) -> Iterator[str]:
+    """The names of all that meets a need by its words."""
     for relation in need.group:
         yield from _simple(relation.version) if relation.operator == RICH else (relation.name,)
 

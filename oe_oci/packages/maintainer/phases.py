@@ -41,10 +41,14 @@ _HINT = 'set OCI_PACKAGE_MANAGER = "native", which has rpm run it, or OCI_PACKAG
 
 
 class Phases(NamedTuple):
-    """The scripts that run before files are placed and after, each in the order in which they run."""
+    """The scripts that run before files are placed and after, each in the order in which they run.
+
+    Those `waiting` would run before, but can not; they run first of all once the files are there.
+    """
 
     before: Sequence[Script]
     after: Sequence[Script]
+    waiting: Sequence[Script] = ()
 
 
 def phases_of(job: Job, tree: Tree) -> Phases:

@@ -157,18 +157,23 @@ class Runner:
     def after(self, job: Job, tree: Tree, below: Tree, wanted: Wanted) -> Wanted:
         assert self._coming is not None
         assert self._coming[0].selected is job.selected
-        scripts, self._coming = self._coming[1].after, None
-        if below is tree and not scripts and self._way.follow is None and job.written is None:
+        (_, scripts, waiting), self._coming = self._coming[1], None
+        if below is tree and not (waiting or scripts) and self._way.follow is None and job.written is None:
             return wanted
+        if job.owned is None:
+            scripts, waiting = [*waiting, *scripts], ()
         placed = Tree(below.entries)
         apply(placed, Delta(wanted.entries, wanted.removed, 0))
         whole = self._with_database(job, self._whole(placed))
-        after = self._run_all(job, whole, scripts)
+        after = self._run_all(job, self._waited(job, whole, waiting), scripts)
         entries = self._without_database(placed, after.entries)
         if below is tree and after is whole:
             return wanted
         changed = {path: entry for path, entry in entries.items() if entry is not tree.entries.get(path)}
         return Wanted(changed, tuple(sorted(path for path in tree.entries if path not in entries)))
+
+    def waits(self) -> bool:
+        return self._coming is not None and bool(self._coming[1].waiting)
 
     def left(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in names if name in self._way.never)
@@ -186,6 +191,13 @@ class Runner:
         }
 
     # ---- running
+
+    def _waited(self, job: Job, tree: Tree, scripts: Sequence[Script]) -> Tree:
+        """What is there after the scripts that waited for the files; the same tree where there is none."""
+        if not scripts:
+            return tree
+        after = Tree(self._run(job, tree, scripts))
+        return Tree({**after.entries, **job.owned(after)}) if job.owned is not None else after
 
     def _run_all(self, job: Job, tree: Tree, scripts: Sequence[Script]) -> Tree:
         """What is there after scripts and all that they set off; the same tree where there is none."""
@@ -253,7 +265,9 @@ class Runner:
         if ran.status or ran.ended:
             reason = ran.ended or f"ended with status {ran.status}"
             message = f"layer '{job.layer}': {script.package}: its {script.name} {reason}"
-            raise ToolError(message, hint=_said(ran, inside=not root))
+            # Before the files are placed there are those of layers below alone.
+            lower = self._coming is not None
+            raise ToolError(message, hint=_said(ran, inside=not root, lower=lower))
 
     def _place(self, job: Job, script: Script) -> str:
         work, found, *_ = self._surroundings()
@@ -312,11 +326,12 @@ class Runner:
         return f"{path}/".startswith(self._apart)
 
 
-def _said(ran: Ran, *, inside: bool) -> str:
+def _said(ran: Ran, *, inside: bool, lower: bool) -> str:
     """What a script said last, as a hint; and what may help."""
     lines = last_lines(ran.said)
     told = ["it says:", *(f"  {line}" for line in lines)] if lines else ["it says nothing"]
     if inside and ran.status == _NOT_FOUND:
         told.append("the image must have the programs that it calls: name packages with them, such as sed, grep and")
-        told.append("coreutils, which packages rely on without saying so, in this layer or in one below")
+        where = "in a layer below" if lower else "in this layer or in one below"
+        told.append(f"coreutils, which packages rely on without saying so, {where}")
     return "\n  ".join(told)

@@ -17,7 +17,7 @@ from ...populate import Wanted
 from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
 from ..foreign import DATABASES, check_format
-from ..installation import Installation, plain_parents, tell, with_database
+from ..installation import Installation, plain_parents, renamed, tell, with_database
 from ..maintainer.job import Job, Skip
 from ..owners import Owners, left_over
 from ..package import RPM
@@ -39,9 +39,11 @@ from .world import World
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ...accounts import Names
     from ...config import Config, PackagesLayer
-    from ...tree import Entry
+    from ...tree import Entry, Source
     from ..contents import Contents, Reading
+    from ..database import Written
     from ..maintainer.job import Maintainer
     from ..package import Installed
     from ..place import Placement
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from .feed import Feeds
     from .files import File
 
-_ROOT = {"root": 0}
+_ROOT = "root"
 _MAKING = ("prein",)  # the scripts that add accounts
 
 
@@ -137,13 +139,21 @@ class RpmInstaller:
         placement, going = place(
             shipments, files, self._below(below, erased), self._config.epoch, self._config.packages.prefer_color
         )
-        entries, asked = self._named(layer.name, below, shipments, placement)
+        names = read_names(Overlay(below, placement.entries), self._config.accounts)
+        entries, asked = _named(placement, names)
+        unknown = self._unknown_owners(layer.name, shipments, placement, names)
+        if unknown and not self._maintainer.waits():
+            raise ConfigError(unknown)
+        if unknown:
+            job = job._replace(owned=lambda after: self._owned(layer.name, shipments, placement, entries, after))
         wanted = Wanted(entries, left_over(below, going, placement))
         self._advance(selected, headers, files, erased, placement)
         if selected and self._config.packages.database == KEEP:
             whole = Tree(below.entries)
             apply(whole, Delta(wanted.entries, wanted.removed, 0))
             wanted = self._with_database(whole, below, wanted)
+        elif selected:
+            job = job._replace(written=self._written)
         wanted = self._maintainer.after(job, tree, below, wanted)
         if self._config.packages.database != KEEP:
             wanted = Wanted({**plain_parents(tree, wanted, self._epoch), **wanted.entries}, wanted.removed)
@@ -171,7 +181,8 @@ class RpmInstaller:
         """The database as it stands after all layers, for a layer of its own."""
         if not self._changed:
             return Wanted({})
-        return self._with_database(tree, tree, Wanted(dict(self._maintainer.withheld(tree))))
+        kept = dict(self._maintainer.withheld(tree))
+        return self._with_database(Tree({**tree.entries, **kept}), tree, Wanted(kept))
 
     def _world(self) -> World:
         if self._known is None:
@@ -215,17 +226,28 @@ class RpmInstaller:
                     hint=f"have {package.name} in the first layer of packages: the database then lies behind the link",
                 )
 
-    def _named(
-        self, layer: str, tree: Tree, shipments: Sequence[Shipment], placement: Placement
-    ) -> tuple[dict[str, Entry], AskedFor]:
-        """The entries with the owners that packages name, which the image or OCI_IMAGE_ACCOUNTS must know."""
-        names = read_names(Overlay(tree, placement.entries), self._config.accounts)
-        users, groups = {**names.users, **_ROOT}, {**names.groups, **_ROOT}
-        entries, faults = dict(placement.entries), {}
-        members = [member for _, member, _ in placement.files.values()]
-        for path, (_, member, number) in placement.files.items():
-            for what, name, known in (("user", member.user, users), ("group", member.group, groups)):
-                if name not in known and (what, name) not in faults:
+    def _owned(
+        self, layer: str, shipments: Sequence[Shipment], placement: Placement, entries: Mapping[str, Entry], after: Tree
+    ) -> Mapping[str, Entry]:
+        """What has other owners after scripts made accounts; `entries` are a layer's as they were before.
+
+        Raises:
+            ConfigError: there is still an owner that the image does not know.
+        """
+        names = read_names(after, self._config.accounts)
+        unknown = self._unknown_owners(layer, shipments, placement, names)
+        if unknown:
+            raise ConfigError(unknown)
+        return renamed(after, entries, _named(placement, names)[0])
+
+    def _unknown_owners(
+        self, layer: str, shipments: Sequence[Shipment], placement: Placement, names: Names
+    ) -> list[Fault]:
+        """The owners that packages name which neither the image nor OCI_IMAGE_ACCOUNTS knows."""
+        faults: dict[tuple[str, str], Fault] = {}
+        for _, member, number in placement.files.values():
+            for what, name, known in (("user", member.user, names.users), ("group", member.group, names.groups)):
+                if name != _ROOT and name not in known and (what, name) not in faults:
                     package = shipments[number].package.shown
                     faults[what, name] = _unknown_owner(
                         f"layer '{layer}': {package}: {shown(member.path)}",
@@ -233,10 +255,7 @@ class RpmInstaller:
                         name,
                         runs=not self._maintainer.left(_MAKING),
                     )
-            entries[path] = entries[path]._replace(uid=users.get(member.user, 0), gid=groups.get(member.group, 0))
-        if faults:
-            raise ConfigError(faults.values())
-        return entries, AskedFor({member.user for member in members}, {member.group for member in members})
+        return list(faults.values())
 
     def _advance(
         self,
@@ -282,9 +301,22 @@ class RpmInstaller:
 
     def _with_database(self, whole: Tree, tree: Tree, wanted: Wanted) -> Wanted:
         """What a layer wants, with the database as it is after it; `whole` is the tree with what is wanted."""
+        return with_database(tree, wanted, self._written(whole), self._epoch)
+
+    def _written(self, lower: Source) -> Written:
+        """The database as it is now, on top of a tree."""
         step = Step(self._installed, (), (), (), self._epoch)
-        written = database.write(whole, step, KEEP, lambda packages: content_of(packages, self._memory))
-        return with_database(tree, wanted, written, self._epoch)
+        return database.write(lower, step, KEEP, lambda packages: content_of(packages, self._memory))
+
+
+def _named(placement: Placement, names: Names) -> tuple[dict[str, Entry], AskedFor]:
+    """The entries with the owners that packages name, and root's where these names are not known."""
+    users, groups = {**names.users, _ROOT: 0}, {**names.groups, _ROOT: 0}
+    entries = dict(placement.entries)
+    for path, (_, member, _) in placement.files.items():
+        entries[path] = entries[path]._replace(uid=users.get(member.user, 0), gid=groups.get(member.group, 0))
+    members = [member for _, member, _ in placement.files.values()]
+    return entries, AskedFor({member.user for member in members}, {member.group for member in members})
 
 
 def _unknown_owner(file: str, what: str, name: str, *, runs: bool) -> Fault:
