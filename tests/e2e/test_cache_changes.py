@@ -27,6 +27,7 @@ CONF = """\
 PV = "1"
 SOURCE_DATE_EPOCH = "1700000000"
 OCI_BASE_IMAGE = "./os/os-oci"
+OCI_PACKAGE_SCRIPTS = "skip"
 OCI_LAYERS = "\\
     core:packages:core \\
     prog:packages:prog \\

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -36,6 +37,8 @@ NUMBERS = {
 }
 
 
+# Over the only folder of /proc that may be mounted over where namespaces are made: systems have binfmt_misc there.
+SETTINGS = Path("/proc/sys/fs/binfmt_misc")
 PRIVATE = ("/dev", "/tmp", "/var/tmp", "/run")
 
 
@@ -68,10 +71,11 @@ def outside() -> Iterator[Path]:
 def test_the_machine_can_not_be_changed(box, outside, way):
     (outside / "kept").write_text("kept", encoding="utf-8")
     (outside / "kept").chmod(0o666)
-    with tools.tmpfs(outside / "mounted", "1m"):
-        (outside / "mounted").chmod(0o777)
+    with contextlib.ExitStack() as stack:
+        for place in (outside / "mounted", *((SETTINGS,) if SETTINGS.is_dir() else ())):
+            stack.enter_context(tools.tmpfs(place, "1m")).chmod(0o777)
         script = f"""
-            for folder in / /etc /usr /var/lib /dev/shm/.. {outside} {outside}/mounted; do
+            for folder in / /etc /usr /var/lib /dev/shm/.. {SETTINGS} {outside} {outside}/mounted; do
                 touch $folder/oe-oci-made 2>/dev/null && case $folder in /dev*) ;; *) echo "made in $folder" ;; esac
             done
             echo changed >>{outside}/kept
@@ -86,7 +90,10 @@ def test_the_machine_can_not_be_changed(box, outside, way):
                 mount -o remount,rw,bind {outside}/mounted && echo mounted
                 umount {outside}/mounted && echo unmounted
                 touch {outside}/oe-oci-made && echo made in a namespace"
-            awk '$6 ~ /^rw/ {{ print "writable " $5 }}' /proc/self/mountinfo
+            awk '$6 ~ /^rw/ {{ print $1, $5 }}' /proc/self/mountinfo >made
+            while read number place; do  # but for what something else is mounted over
+                (exec 3<$place && grep -qx "mnt_id:[^0-9]*$number" /proc/self/fdinfo/3) && echo "writable $place"
+            done <made
             touch $D/made made
         """
         made = box(way)

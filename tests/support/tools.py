@@ -162,7 +162,7 @@ def unmount(folder: Path) -> None:
 def tmpfs(folder: Path, size: str) -> Iterator[Path]:
     """A small disk."""
     need_root()
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=folder.is_relative_to("/proc"))
     if run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", folder, status=None).returncode:
         pytest.skip("nothing can be mounted here")
     try:

@@ -141,8 +141,12 @@ def _commands(mounts: Sequence[Mount]) -> Iterator[str]:
                     yield f"mount -n -o remount,bind,ro,{flags} {_at(point)}"
         else:
             yield f"test -e {at} || mkdir -p {at}"
-            yield f"mount -n --{'r' if mount.kind == BIND else ''}bind {quote(mount.source)} {at}"
+            # With what is mounted below: in a namespace of another user nobody may look under that.
+            yield f"mount -n --rbind {quote(mount.source)} {at}"
             yield f"mount -n -o remount,bind,{'rw' if mount.kind == BIND else 'ro'},{table.flags(mount.source)} {at}"
+            for point, flags in table.seen() if mount.kind == READ_ONLY else ():
+                if point.startswith(f"{mount.source}/"):
+                    yield f"mount -n -o remount,bind,ro,{flags} {_at(mount.target + point[len(mount.source) :])}"
 
 
 def _at(path: str) -> str:
