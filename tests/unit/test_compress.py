@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import io
@@ -10,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import weakref
 import zlib
 
 import pytest
@@ -145,3 +147,22 @@ def test_a_program_that_fails_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(ToolError, match="zstd failed: broken"):
         written(text(9 * MIB), ZSTD[1])
+
+
+def test_a_compressor_of_zstd_is_gone_with_its_blob(monkeypatch):
+    """Tens of MiB: an image of many layers would hold them for each, until somebody looks for circles."""
+    pyzstd = pytest.importorskip("pyzstd")
+    made = []
+
+    class Compressor(pyzstd.ZstdCompressor):  # type: ignore[misc]
+        def __init__(self, *words: object) -> None:
+            super().__init__(*words)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(pyzstd, "ZstdCompressor", Compressor)
+    gc.disable()
+    try:
+        written(b"data" * 1000, Compression("zstd", None, "pyzstd"))
+        assert [each() for each in made] == [None]
+    finally:
+        gc.enable()
