@@ -124,6 +124,7 @@ def _commands(mounts: Sequence[Mount]) -> Iterator[str]:
     """The lines of a shell that mount all of it below _BASE."""
     yield f"hostname {HOSTNAME} 2>/dev/null || echo {HOSTNAME} >/proc/sys/kernel/hostname"
     table = _Table()
+    seen = table.seen()
     made = [mount.target for mount in mounts if mount.kind in (EMPTY, PROC, DEV)]
     for mount in mounts:
         at = _at(mount.target)
@@ -136,7 +137,7 @@ def _commands(mounts: Sequence[Mount]) -> Iterator[str]:
         elif mount.target == "/" and mount.kind == READ_ONLY:
             yield f"mount -n --rbind / {at}"
             hidden = tuple(f"{path}/" for path in made)
-            for point, flags in table.seen():
+            for point, flags in seen:
                 if point not in made and not point.startswith(hidden):
                     yield f"mount -n -o remount,bind,ro,{flags} {_at(point)}"
         else:
@@ -144,7 +145,7 @@ def _commands(mounts: Sequence[Mount]) -> Iterator[str]:
             # With what is mounted below: in a namespace of another user nobody may look under that.
             yield f"mount -n --rbind {quote(mount.source)} {at}"
             yield f"mount -n -o remount,bind,{'rw' if mount.kind == BIND else 'ro'},{table.flags(mount.source)} {at}"
-            for point, flags in table.seen() if mount.kind == READ_ONLY else ():
+            for point, flags in seen if mount.kind == READ_ONLY else ():
                 if point.startswith(f"{mount.source}/"):
                     yield f"mount -n -o remount,bind,ro,{flags} {_at(mount.target + point[len(mount.source) :])}"
 
