@@ -46,6 +46,8 @@ class BlobWriter:
 
     def __exit__(self, *_: object) -> None:
         self._encoder.close()
+        # It calls this, and has tens of MiB with zstd: else they stay until somebody looks for circles of references.
+        del self._encoder
 
     def _emit(self, data: Any) -> None:
         if self._out is not self._raw:

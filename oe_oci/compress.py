@@ -202,8 +202,7 @@ class _Zstd:
     def finish(self) -> None:
         self._sink(self._inner.flush())
 
-    def close(self) -> None:
-        del self._inner  # tens of MiB, which else stay until somebody looks for circles of references
+    def close(self) -> None: ...
 
 
 class _ZstdProgram:
