@@ -117,7 +117,7 @@ def tell(resolution: Resolution, held: Sequence[Contents], scripts: Sequence[tup
     return LayerPackages(new, tuple(one.shown for one in resolution.below))
 
 
-def renamed(tree: Tree, before: Mapping[str, Entry], now: Mapping[str, Entry]) -> dict[str, Entry]:
+def reowned(tree: Tree, before: Mapping[str, Entry], now: Mapping[str, Entry]) -> dict[str, Entry]:
     """What of a tree has other owners now than before; not what a script gave others meanwhile."""
     found = {}
     for path, entry in now.items():

@@ -20,7 +20,7 @@ from . import dpkg, opkg
 from .alternatives import alternatives
 from .database import KEEP, PER_PACKAGE, Added, Step, conffiles, identity, md5_of
 from .foreign import DATABASES, check_format
-from .installation import TOP, Installation, is_same_directory, plain_parents, renamed, tell, with_database
+from .installation import TOP, Installation, is_same_directory, plain_parents, reowned, tell, with_database
 from .maintainer.job import Job, Skip
 from .owners import Owners, left_over, outgoing
 from .package import DEB, IPK, Installed
@@ -178,7 +178,7 @@ class Installer:
         below = self._maintainer.before(job, tree)
         if self._feeds.kind == DEB:
             former = self._diversions
-            self._diversions = dpkg.read_diversions(Tree({**below.entries, **self._maintainer.withheld(below)}))
+            self._diversions = dpkg.read_diversions(Overlay(below, dict(self._maintainer.withheld(below))))
             changed = {path for path, _ in former.items() ^ self._diversions.items()}
             if changed:
                 self._owners.move(below, changed)
@@ -249,7 +249,7 @@ class Installer:
     ) -> Mapping[str, Entry]:
         """What has other owners after scripts made accounts; `entries` are a layer's as they were before."""
         names = read_names(after, self._config.accounts)
-        return renamed(after, entries, _named(tree, placement, names)[0])
+        return reowned(after, entries, _named(tree, placement, names)[0])
 
     def _alternatives(self) -> list[Alternative]:
         return alternatives(one for one in self._installed if one.whole) if self._feeds.kind == IPK else []

@@ -101,7 +101,7 @@ def _identity(script: Script) -> _Identity:
 
 
 def _essential(job: Job) -> set[_Identity]:
-    packages = (one.package for one in job.selected if job.kind != RPM)
+    packages = (one.package for one in job.selected)
     return {(one.name, one.arch) for one in packages if one.fields.get("Essential") == "yes"}
 
 

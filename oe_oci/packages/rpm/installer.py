@@ -17,7 +17,7 @@ from ...populate import Wanted
 from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
 from ..foreign import DATABASES, check_format
-from ..installation import Installation, plain_parents, renamed, tell, with_database
+from ..installation import Installation, plain_parents, reowned, tell, with_database
 from ..maintainer.job import Job, Skip
 from ..owners import Owners, left_over
 from ..package import RPM
@@ -238,7 +238,7 @@ class RpmInstaller:
         unknown = self._unknown_owners(layer, shipments, placement, names)
         if unknown:
             raise ConfigError(unknown)
-        return renamed(after, entries, _named(placement, names)[0])
+        return reowned(after, entries, _named(placement, names)[0])
 
     def _unknown_owners(
         self, layer: str, shipments: Sequence[Shipment], placement: Placement, names: Names
