@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from support import compare, installed, merge, namespaces, tools
 from support.containers import install, with_program
 from support.managers import DATABASES, MANAGERS, Image, Kit, write_feed
-from support.scripted import ACCOUNTS, calling, editor, script, shell, with_opkg_utils
+from support.scripted import ACCOUNTS, alternatives_of_opkg_utils, calling, editor, script, shell
 from support.sources import Source, file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 APPLETS = ("basename", "cat", "chmod", "chown", "cp", "cut", "dirname", "echo", "env", "expr", "false", "grep", "head")
 APPLETS += ("id", "ln", "ls", "mkdir", "mktemp", "mv", "printf", "pwd", "readlink", "rm", "sed", "sh", "sort", "stat")
@@ -284,8 +284,7 @@ def test_alternatives_by_the_program_of_the_image(system, folder, database):
     """Two editors in two layers, and a third layer with a version of the better one that is none any more."""
     tools.need("opkg")
     kit = system.kit._replace(folder=folder)
-    program = Path(with_opkg_utils()["PATH"].partition(":")[0]) / "update-alternatives"
-    own = Source("own", files=[file("/usr/bin/update-alternatives", program.read_bytes(), mode=0o755)])
+    own = Source("own", files=[file("/usr/bin/update-alternatives", alternatives_of_opkg_utils(), mode=0o755)])
     user = Source("user", files=[file("/usr/share/user")], depends=["nano >= 2.0"])
     found = [[own, editor("vim", 50)], [editor("nano", 100)], [editor("nano", 100, "2.0-1", ours=False), user]]
     feeds = {f"feed{at}": write_feed(kit.manager, folder / f"feed{at}", each) for at, each in enumerate(found)}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import pytest
 
 from . import tools
 from .sources import NATIVE, Source, file, symlink
-
-_OPKG_UTILS = "/opt/opkg-utils/bin"
 
 # rpm itself runs scriptlets in the image, which needs a shell then; outside of it they find the image in $D.
 BUSYBOX = ("sh", "cat", "chmod", "chown", "echo", "false", "grep", "id", "ln", "ls", "mkdir", "mkfifo", "rm", "sort")
@@ -60,12 +57,13 @@ ACCOUNTS = (
 )
 
 
-def with_opkg_utils() -> dict[str, str]:
-    """Variables with which update-alternatives is the one of opkg-utils."""
-    found = shutil.which("update-alternatives", path=f"{_OPKG_UTILS}:{os.environ['PATH']}")
-    if not found or b"OPKG_OFFLINE_ROOT" not in Path(found).read_bytes():
+def alternatives_of_opkg_utils() -> bytes:
+    """The program of opkg-utils, which lies beside its others; Debian's has the same name."""
+    tools.need("opkg-build")
+    program = Path(shutil.which("opkg-build") or "").resolve().parent / "update-alternatives"
+    if not program.exists():
         pytest.skip("no update-alternatives of opkg-utils")
-    return tools.environment(PATH=f"{Path(found).parent}:{os.environ['PATH']}")
+    return program.read_bytes()
 
 
 def editor(name: str, priority: int, version: str = "1.0-1", *, ours: bool = True) -> Source:
