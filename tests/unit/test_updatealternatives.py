@@ -32,10 +32,9 @@ def run(root: Path, tmp_path: Path) -> Callable[..., str]:
     program.write_text(PROGRAM, encoding="ascii")
     program.chmod(0o755)
 
-    def ran(*words: object, status: int = 0) -> str:
-        return tools.run(
-            program, *words, status=status, env={"OPKG_OFFLINE_ROOT": f"{root}/", "PATH": "/usr/bin:/bin"}
-        ).stderr
+    def ran(*words: object, status: int = 0, **variables: str) -> str:
+        env = {"OPKG_OFFLINE_ROOT": f"{root}/", "PATH": "/usr/bin:/bin", **variables}
+        return tools.run(program, *words, status=status, env=env).stderr
 
     return ran
 
@@ -95,3 +94,18 @@ def test_a_name_whose_link_lies_elsewhere_now_has_one_link(root, run):
 def test_words_that_are_not_known_change_nothing(root, run, words):
     assert run(*words, status=2).startswith("update-alternatives: ")
     assert not (root / "usr/lib").exists()
+
+
+def test_in_an_image_of_debian_it_is_debians_own(root, run):
+    """Whose packages have words that opkg-utils' does not know."""
+    tools.need("dpkg")
+    for name in ("etc/alternatives", "var/lib/dpkg/alternatives", "var/log", "usr/share/man"):
+        (root / name).mkdir(parents=True)
+    for name in ("usr/bin/vim", "usr/share/man/vim"):
+        (root / name).touch()
+    slave = ("--slave", "/usr/share/man/vi", "vi.man", "/usr/share/man/vim")
+    run(*VI, "/usr/bin/vim", 50, *slave, DPKG_ROOT=str(root))
+    for name in ("usr/bin/vi", "usr/share/man/vi"):
+        assert os.readlink(root / name).startswith("/etc/alternatives/vi")
+    assert os.readlink(root / "etc/alternatives/vi") == "/usr/bin/vim"
+    assert not (root / "usr/lib/opkg").exists()
