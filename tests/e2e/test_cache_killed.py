@@ -25,15 +25,17 @@ KILLS = 20
 
 # Ends itself before the n-th call that changes what the file system holds, and tells how many there were.
 STOPPER = """\
-import fcntl, os, shutil, signal, sys
-number, left = 0, {number}
+import fcntl, os, shutil, signal, sys, threading
+number, left, alone = 0, {number}, threading.Lock()
 
 def counted(call, changes=lambda *words: True):
     def wrapper(*words, **options):
         global number
-        number += changes(*words)
-        if number == left and changes(*words):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if changes(*words):
+            with alone:
+                number += 1
+                if number == left:
+                    os.kill(os.getpid(), signal.SIGKILL)
         return call(*words, **options)
     return wrapper
 
