@@ -7,12 +7,16 @@ Must not know what the bytes are.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from .compress import BLOCK, Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_AHEAD = 3  # blocks that wait to be hashed and compressed
 
 
 class BlobFacts(NamedTuple):
@@ -25,10 +29,11 @@ class BlobFacts(NamedTuple):
 
 
 class BlobWriter:
-    """Collects raw bytes in blocks of 1 MiB, hashes and compresses them; a context manager.
+    """Collects raw bytes in blocks of 1 MiB, which a thread hashes, compresses and writes; a context manager.
 
     Blocks are cut by position alone, so the bytes written do not depend on the sizes of what is given. `size` is the
     number of raw bytes that will come, where the method is sized. The file is the caller's to open, close and remove.
+    What fails in the thread is raised by the call that follows, at the latest by the result of `end`.
     """
 
     def __init__(self, file: BinaryIO, method: Method, jobs: int, size: int) -> None:
@@ -40,11 +45,14 @@ class BlobWriter:
         self._encoder = method.start(self._emit, jobs, size)
         self._buffer = bytearray(BLOCK)
         self._filled = 0
+        self._thread = ThreadPoolExecutor(1, "blob")
+        self._running: deque[Future[bytearray]] = deque()
 
     def __enter__(self) -> BlobWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
         self._encoder.close()
         # It calls this, and has tens of MiB with zstd: else they stay until somebody looks for circles of references.
         del self._encoder
@@ -78,15 +86,28 @@ class BlobWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        self._raw.update(memoryview(self._buffer)[: self._filled])
-        self._raw_size += self._filled
-        self._buffer = self._encoder.feed(self._buffer, self._filled)
+        self._running.append(self._thread.submit(self._take, self._buffer, self._filled))
+        self._buffer = self._running.popleft().result() if len(self._running) > _AHEAD else bytearray(BLOCK)
         self._filled = 0
 
-    def finish(self) -> BlobFacts:
-        """Write what is left and tell what went through."""
+    def _take(self, buffer: bytearray, length: int) -> bytearray:
+        self._raw.update(memoryview(buffer)[:length])
+        self._raw_size += length
+        return self._encoder.feed(buffer, length)
+
+    def end(self) -> Future[BlobFacts]:
+        """Have the thread write what is left, and tell what went through. Nothing may be added after it."""
         if self._filled:
             self._flush()
+        return self._thread.submit(self._end)
+
+    def finish(self) -> BlobFacts:
+        """As `end`, and wait for it."""
+        return self.end().result()
+
+    def _end(self) -> BlobFacts:
+        for block in self._running:
+            block.result()
         self._encoder.finish()
         self._file.flush()
         return BlobFacts(self._raw.hexdigest(), self._raw_size, self._out.hexdigest(), self._out_size)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from .cache import open_cache
 from .compress import Method, choose
@@ -13,7 +14,7 @@ from .config import Compression, Config, HostLayer
 from .content import Literal
 from .inputs import Options, open_inputs
 from .labels import automatic
-from .layer import members, write_layer
+from .layer import LayerWriter, members
 from .memory import open_memory
 from .oci.image import Added, Loadable, NewImage, make_docker_manifest, make_image, make_index
 from .oci.spec import LAYOUT_FILE
@@ -26,7 +27,7 @@ from .staging import staging
 if TYPE_CHECKING:
     from .archive import ArchiveFacts
     from .base import Base
-    from .layer import LayerBlob, Seen
+    from .layer import Finish, Seen
     from .memory import Memory
     from .packages.installation import Installer
     from .plan import PlannedLayer
@@ -48,14 +49,19 @@ def build(config: Config, options: Options) -> BuildReport:
         Archives(stage, config.names, for_archives, jobs=options.jobs, epoch=config.epoch or 0) as archives,
     ):
         layout = os.path.join(stage, "layout")
-        writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory)
-        with open_inputs(config, options, memory, stage) as (base, inputs):
-            layers = []
+        layers: list[LayerReport] = []
+
+        def done(layer: LayerReport) -> None:
+            layers.append(layer)
+            if config.archives and layer.blob is not None:
+                name = f"blobs/sha256/{layer.blob.digest.hex}"
+                archives.add(name, staged_file(stage, name))
+
+        writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory, done)
+        with open_inputs(config, options, memory, stage) as (base, inputs), writer:
             for planned in plan_layers(config, inputs):
-                layers.append(writer.write(planned, inputs.installer))
-                if config.archives and layers[-1].blob is not None:
-                    name = f"blobs/sha256/{layers[-1].blob.digest.hex}"
-                    archives.add(name, staged_file(stage, name))
+                writer.start(planned, inputs.installer)
+            writer.finish()
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
         written = _finish(archives, stage, image, config, options)
@@ -72,9 +78,21 @@ def host_paths(config: Config) -> list[str]:
 
 
 class _Writer:
-    """Writes planned layers as blobs into a staged layout, those that are kept from earlier builds as they are."""
+    """Writes planned layers as blobs into a staged layout, those that are kept from earlier builds as they are.
 
-    def __init__(self, config: Config, options: Options, method: Method, folder: str, memory: Memory) -> None:
+    The last part of a layer is compressed while the next one is planned; each is told to `done`, in order. A context
+    manager.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        options: Options,
+        method: Method,
+        folder: str,
+        memory: Memory,
+        done: Callable[[LayerReport], None],
+    ) -> None:
         self._epoch = config.epoch or 0
         self._written, self._number = 0, len(config.layers)
         self.notes: list[str] = []
@@ -82,9 +100,19 @@ class _Writer:
         self._method = method
         self._folder = folder
         self._cache = open_cache(config, method.identity, memory.digests)
+        self._done = done
+        self._last: tuple[LayerReport, Finish] | None = None
+        self._held = contextlib.ExitStack()  # what the last layer holds open until it is finished
         os.makedirs(folder)
 
-    def write(self, planned: PlannedLayer, installer: Installer | None) -> LayerReport:
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def start(self, planned: PlannedLayer, installer: Installer | None) -> None:
+        """Read all that a layer holds, and finish the one before."""
         spec, delta = planned.spec, planned.delta
         self.notes += planned.notes
         self._written += 1
@@ -93,22 +121,35 @@ class _Writer:
         if planned.left_out:
             if installer is not None and planned.packages is not None:
                 installer.keep(delta, "", "")
-            return report._replace(changed=0, removed=0, note=f"left out: {planned.left_out}")
+            self.finish()
+            self._done(report._replace(changed=0, removed=0, note=f"left out: {planned.left_out}"))
+            return
         found = list(members(delta, self._epoch))
 
-        def write(seen: Seen | None = None) -> LayerBlob:
+        def write(seen: Seen | None = None) -> Finish:
             if installer is not None and planned.packages is not None:
                 installer.hold()
-            return write_layer(found, self._folder, self._method, jobs=self._options.jobs, seen=seen)
+            writer = LayerWriter(found, self._folder, self._method, jobs=self._options.jobs)
+            return self._held.enter_context(writer).write(seen)
 
         if self._cache is None:
-            blob, verdict = write(), None
-        else:
-            subject = self._cache.subject(planned, found)
-            blob, verdict = self._cache.fetch(subject, self._folder, write)
-            if installer is not None and planned.packages is not None:
-                installer.keep(delta, subject.shape.digest, verdict.key)
-        return report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
+            self.finish()
+            self._last = report, write()
+            return
+        subject = self._cache.subject(planned, found)
+        self.finish()
+        verdict, finish = self._cache.fetch(subject, self._folder, write, self._held)
+        if installer is not None and planned.packages is not None:
+            installer.keep(delta, subject.shape.digest, verdict.key)
+        self._last = report._replace(cache=verdict), finish
+
+    def finish(self) -> None:
+        """Finish the layer that was started last."""
+        if self._last is not None:
+            (report, finish), self._last = self._last, None
+            blob = finish()
+            self._held.close()
+            self._done(report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id))
 
 
 def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Method) -> tuple[BuildReport, NewImage]:

@@ -22,11 +22,12 @@ from .store import LISTING, CachedLayer, Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from .config import Config
     from .content import Content
     from .digests import Digests
-    from .layer import Member, Seen
+    from .layer import Finish, Member, Seen
     from .plan import PlannedLayer
 
 LOG = logging.getLogger("oe_oci")
@@ -35,7 +36,7 @@ _DENIED = frozenset(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _FIRST = "nothing is kept of it"
 _LOST = "it is not the one that was kept last, whose listing is lost"
 
-Write = Callable[["Seen"], LayerBlob]
+Write = Callable[["Seen"], "Finish"]
 
 
 class Verdict(NamedTuple):
@@ -120,22 +121,23 @@ class LayerCache:
             return Verdict(key, "")
         return self._explained(subject, listing_of(subject.shape, digests), Verdict(key, reason), earlier)
 
-    def fetch(self, subject: Subject, folder: str, write: Write) -> tuple[LayerBlob, Verdict]:
+    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> tuple[Verdict, Finish]:
         """A layer's blob, in `folder` under its digest's name: taken from the store, else made by `write` and kept.
 
-        `write` makes the blob there, and tells of each content what it was told of itself.
+        `write` makes the blob there, and tells of each content what it was told of itself. The blob is there and kept
+        once the function returned was called, and until then `held` keeps other builds from making the same layer.
 
         Raises:
             InputError, ToolError: a content can not be read, or the folder not be written to.
         """
         found = self._take(subject, folder)
         if isinstance(found, str):
-            with self._store.making(subject.shape.digest) as waited:
-                if waited:
-                    found = self._take(subject, folder)
-                if isinstance(found, str):
-                    return self._make(subject, folder, write, found)
-        return LayerBlob(found.blob, found.diff_id, found.raw_size), Verdict(found.key, "")
+            if held.enter_context(self._store.making(subject.shape.digest)):
+                found = self._take(subject, folder)
+            if isinstance(found, str):
+                return self._make(subject, folder, write, found)
+        blob = LayerBlob(found.blob, found.diff_id, found.raw_size)
+        return Verdict(found.key, ""), lambda: blob
 
     def _take(self, subject: Subject, folder: str) -> CachedLayer | str:
         """A layer whose blob is in `folder` now; else why the one that is kept can not be had, empty where none is."""
@@ -152,26 +154,31 @@ class LayerCache:
         if self._store.listing(found) is None:
             # Only who makes a layer could else put it back; a clean-up would take the whole layer for damaged.
             blob = LayerBlob(found.blob, found.diff_id, found.raw_size)
-            self._keep(subject, found.key, blob, path, listing_of(subject.shape, digests))
+            self._keep(subject, found.key, blob, path, pack(listing_of(subject.shape, digests)))
         else:
             self._store.note(self._config.names.base, subject.name, found)
         return found
 
-    def _make(self, subject: Subject, folder: str, write: Write, reason: str) -> tuple[LayerBlob, Verdict]:
+    def _make(self, subject: Subject, folder: str, write: Write, reason: str) -> tuple[Verdict, Finish]:
         digests = bytearray()
 
         def seen(content: Content, digest: bytes) -> None:
             digests.extend(digest)
             self._digests.learn(content, digest)
 
-        blob = write(seen)
+        finish = write(seen)
         key, listing = key_of(subject.shape, digests), listing_of(subject.shape, digests)
         verdict = self._explained(subject, listing, Verdict(key, reason), self._earlier(subject))
-        self._keep(subject, key, blob, os.path.join(folder, blob.name), listing)
-        return blob, verdict
-
-    def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, listing: bytes) -> None:
         packed = pack(listing)
+
+        def kept() -> LayerBlob:
+            blob = finish()
+            self._keep(subject, key, blob, os.path.join(folder, blob.name), packed)
+            return blob
+
+        return verdict, kept
+
+    def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, packed: bytes) -> None:
         digest = Digest("sha256", hashlib.sha256(packed).hexdigest())
         described = Descriptor(LISTING, digest, len(packed))
         made = CachedLayer(subject.shape.digest, key, *blob, described, subject.facts)

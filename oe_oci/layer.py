@@ -6,6 +6,7 @@ Follows layer.md of the OCI image specification. Must not know caches, manifests
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -21,11 +22,11 @@ from .tree import FILE, Entry, join, order, parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
+    from .blob import BlobFacts
     from .compress import Method
     from .delta import Delta
-
-Seen = Callable[[Content, bytes], None]
 
 _ENDINGS = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
 
@@ -41,6 +42,10 @@ class LayerBlob(NamedTuple):
     def name(self) -> str:
         """The name of the blob's file in a layout's `blobs/sha256`."""
         return self.descriptor.digest.hex
+
+
+Seen = Callable[[Content, bytes], None]
+Finish = Callable[[], LayerBlob]
 
 
 class Member(NamedTuple):
@@ -73,35 +78,64 @@ def _before_siblings(path: str, whiteout: bool) -> str:
     return order(parent(path)) + "\0\0" + path.rpartition("/")[2] if whiteout else order(path)
 
 
-def write_layer(
-    written: Sequence[Member], folder: str, method: Method, *, jobs: int, seen: Seen | None = None
-) -> LayerBlob:
-    """Write members as a blob into `folder`, a layout's `blobs/sha256`, under its digest's name.
+class LayerWriter:
+    """Writes members as a blob into `folder`, a layout's `blobs/sha256`, under its digest's name; a context manager.
 
-    `seen` is told of each file's content and the SHA-256 of the bytes that were written.
+    `written` are the members. Where the writer is left before `finish` is done, an unfinished file stays in the folder.
 
     Raises:
-        InputError: a file is not as it was scanned.
-        ToolError: a file can not be read, or the disk is full.
+        ToolError: a file can not be read, or the disk is full; so do the methods.
     """
-    size = len(tar.END) + sum(tar.member_size(*member) for member in written) if method.sized else 0
-    try:
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix="layer-")
-        with open(descriptor, "wb") as file, BlobWriter(file, method, jobs, size) as blob:
-            for member in written:
-                _write_member(blob, member, seen)
-            blob.write(tar.END)
-            facts = blob.finish()
-            os.fchmod(file.fileno(), 0o644)
-        os.rename(name, os.path.join(folder, facts.digest))
-    except OSError as error:
-        raise ToolError(f"cannot write a layer into {folder}: {error.strerror}") from error
-    media_type = LAYER + _ENDINGS[method.algorithm]
-    return LayerBlob(
-        Descriptor(media_type, Digest("sha256", facts.digest), facts.size),
-        Digest("sha256", facts.raw_digest),
-        facts.raw_size,
-    )
+
+    def __init__(self, written: Sequence[Member], folder: str, method: Method, *, jobs: int) -> None:
+        self._written, self._folder = written, folder
+        self._media_type = LAYER + _ENDINGS[method.algorithm]
+        size = len(tar.END) + sum(tar.member_size(*member) for member in written) if method.sized else 0
+        with self._writing():
+            descriptor, self._name = tempfile.mkstemp(dir=folder, prefix="layer-")
+        self._file = open(descriptor, "wb")  # noqa: SIM115 - closed by __exit__
+        self._blob = BlobWriter(self._file, method, jobs, size)
+
+    def __enter__(self) -> LayerWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._blob.__exit__()
+        with self._writing():
+            self._file.close()
+
+    def write(self, seen: Seen | None = None) -> Finish:
+        """Read all members; what they are compressed to may be written later, as late as the call of the result.
+
+        `seen` is told of each file's content and the SHA-256 of the bytes that were read.
+
+        Raises:
+            InputError: a file is not as it was scanned.
+        """
+        with self._writing():
+            for member in self._written:
+                _write_member(self._blob, member, seen)
+            self._blob.write(tar.END)
+            facts = self._blob.end()
+        return lambda: self._finish(facts)
+
+    def _finish(self, written: Future[BlobFacts]) -> LayerBlob:
+        with self._writing():
+            facts = written.result()
+            os.fchmod(self._file.fileno(), 0o644)
+            os.rename(self._name, os.path.join(self._folder, facts.digest))
+        return LayerBlob(
+            Descriptor(self._media_type, Digest("sha256", facts.digest), facts.size),
+            Digest("sha256", facts.raw_digest),
+            facts.raw_size,
+        )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ToolError(f"cannot write a layer into {self._folder}: {error.strerror}") from error
 
 
 def _write_member(blob: BlobWriter, member: Member, seen: Seen | None) -> None:

@@ -121,11 +121,11 @@ def test_killed_before_each_change_of_the_file_system(image, what):
 SLOWLY = """\
 import sys, time
 from oe_oci import build, cli
-write = build.write_layer
+write = build.LayerWriter
 def slowly(*words, **options):
     time.sleep(0.5)
     return write(*words, **options)
-build.write_layer = slowly
+build.LayerWriter = slowly
 sys.exit(cli.main())
 """
 
@@ -173,7 +173,7 @@ def test_killed_at_any_time(image):
 def test_killed_while_it_holds_the_lock_of_a_layer(image):
     """Who waits for it goes on at once; what it left goes with the next clean-up."""
     cache = begin(image, "cold")
-    before = "from oe_oci import build; import os, signal\nbuild.write_layer = lambda *w, **o: os.kill(os.getpid(), 9)"
+    before = "from oe_oci import build; import os, signal\nbuild.LayerWriter = lambda *w, **o: os.kill(os.getpid(), 9)"
     assert image.forks(*image.words(cache, "-q"), before=before, status=None).status == -signal.SIGKILL
     assert len([name for name in warm.files(cache) if name.startswith("locks/")]) == 1
     began = time.monotonic()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -23,7 +24,7 @@ from oe_oci.config import Compression, Names, PathsLayer
 from oe_oci.delta import diff
 from oe_oci.digests import Digests
 from oe_oci.errors import InputError
-from oe_oci.layer import members, write_layer
+from oe_oci.layer import LayerWriter, members
 from oe_oci.plan import PlannedLayer
 from oe_oci.scan import Directory
 from oe_oci.store import Store
@@ -85,9 +86,11 @@ class Project:
         def write(seen):
             meanwhile()
             made.append(True)
-            return write_layer(found, str(target), METHOD, jobs=1, seen=seen)
+            return held.enter_context(LayerWriter(found, str(target), METHOD, jobs=1)).write(seen)
 
-        blob, verdict = cache.fetch(cache.subject(planned, found), str(target), write)
+        with contextlib.ExitStack() as held:
+            verdict, finish = cache.fetch(cache.subject(planned, found), str(target), write, held)
+            blob = finish()
         assert os.listdir(target) == [blob.name]
         assert blob.descriptor.size == (target / blob.name).stat().st_size
         assert verdict.hit != bool(made)

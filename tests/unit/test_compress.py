@@ -24,6 +24,7 @@ from oe_oci.errors import ConfigError, ToolError
 MIB = 1 << 20
 GZIP = [Compression("gzip", 6, "zlib-ng"), Compression("gzip", 6, "zlib"), Compression("gzip", 1, "auto")]
 ZSTD = [Compression("zstd", 3, "pyzstd"), Compression("zstd", 3, "zstd")]
+OWN = [Compression("zstd", None, "pyzstd"), Compression("zstd", None, "zstd")]
 
 
 def text(size: int) -> bytes:
@@ -49,7 +50,7 @@ def unpacked(data: bytes, compression: Compression) -> bytes:
     return subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
 
 
-@pytest.mark.parametrize("compression", [*GZIP, *ZSTD, Compression("none", 0, "auto")], ids=str)
+@pytest.mark.parametrize("compression", [*GZIP, *ZSTD, *OWN, Compression("none", 0, "auto")], ids=str)
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 17])
 def test_what_is_written_reads_back_and_the_facts_are_true(compression, size):
     data = text(size)
@@ -58,9 +59,9 @@ def test_what_is_written_reads_back_and_the_facts_are_true(compression, size):
     assert facts == (hashlib.sha256(data).hexdigest(), size, hashlib.sha256(out).hexdigest(), len(out))
 
 
-@pytest.mark.parametrize("compression", [*GZIP, *ZSTD], ids=str)
+@pytest.mark.parametrize("compression", [*GZIP, *ZSTD, *OWN], ids=str)
 def test_threads_and_pieces_do_not_change_the_bytes(compression):
-    data = text(5 * MIB + 12345)
+    data = text(9 * MIB + 12345)
     first, _ = written(data, compression, 1)
     assert all(written(data, compression, jobs)[0] == first for jobs in (2, 3, 4))
     assert all(written(data, compression, 2, piece)[0] == first for piece in (513, MIB, len(data)))
@@ -96,7 +97,7 @@ def test_a_pinned_compressor_that_is_absent_is_an_error(monkeypatch):
         choose(Compression("gzip", 6, "zlib-ng"))
 
 
-@pytest.mark.parametrize(("compressor", "level"), [("zlib-ng", 6), ("zlib", 4), ("pyzstd", 3), ("zstd", 3)])
+@pytest.mark.parametrize(("compressor", "level"), [("zlib-ng", 5), ("zlib", 4), ("pyzstd", 2), ("zstd", 2)])
 def test_each_compressor_has_a_level_of_its_own(compressor, level):
     algorithm = "gzip" if compressor.startswith("zlib") else "zstd"
     assert choose(Compression(algorithm, None, compressor)).identity["level"] == level
@@ -118,6 +119,9 @@ def test_the_identity_names_all_that_determines_the_bytes():
     assert set(identity) == {"name", "version", "level", "block"}
     assert identity["version"][0].isdigit()
     assert set(choose(ZSTD[1]).identity) == {"name", "version", "level"}
+    tuned = {"windowLog", "hashLog", "minMatch", "overlapLog", "job"}
+    for one in OWN:
+        assert set(choose(one).identity) == {"name", "version", "level", *tuned}
 
 
 class FullDisk(io.BytesIO):
@@ -127,7 +131,7 @@ class FullDisk(io.BytesIO):
         return super().write(data)
 
 
-@pytest.mark.parametrize("compression", [GZIP[0], *ZSTD, Compression("none", 0, "auto")], ids=str)
+@pytest.mark.parametrize("compression", [GZIP[0], *ZSTD, *OWN, Compression("none", 0, "auto")], ids=str)
 def test_a_full_disk_ends_it(compression):
     data = random.Random(3).randbytes(8 * MIB)
 

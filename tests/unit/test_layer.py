@@ -15,8 +15,8 @@ from oe_oci.config import Compression
 from oe_oci.content import Region, content_digest
 from oe_oci.delta import Delta, diff
 from oe_oci.errors import InputError, ToolError
+from oe_oci.layer import LayerWriter
 from oe_oci.layer import members as layer_members
-from oe_oci.layer import write_layer
 from oe_oci.tree import FILE, Entry, Tree
 
 
@@ -26,7 +26,8 @@ def delta(lower: Tree, wanted: dict, removed=()) -> Delta:
 
 def layer(tmp_path, change: Delta, algorithm: str = "none", epoch: int = 0):
     method = choose(Compression(algorithm, 6, "auto"))
-    blob = write_layer(list(layer_members(change, epoch)), str(tmp_path), method, jobs=2)
+    with LayerWriter(list(layer_members(change, epoch)), str(tmp_path), method, jobs=2) as writer:
+        blob = writer.write()()
     return blob, (tmp_path / blob.descriptor.digest.hex).read_bytes()
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from oe_oci.compress import BLOCK, choose
 from oe_oci.config import Compression
 from oe_oci.content import Literal, content_digest
 from oe_oci.delta import diff
-from oe_oci.layer import Member, members, write_layer
+from oe_oci.layer import LayerBlob, LayerWriter, Member, members
 from oe_oci.listing import COLUMNS, FORMAT, key_of, listing_of, pack, shape_of, unpack
 from oe_oci.tree import FILE, Entry, Tree
 
@@ -54,17 +54,22 @@ def digests(found: list[Member]) -> bytes:
     return b"".join(bytes.fromhex(content_digest(content)) for content in shape_of(found, NONE).contents)
 
 
+def written(found: list[Member], folder: Path, *compression: Any) -> LayerBlob:
+    with LayerWriter(found, str(folder), choose(Compression(*compression)), jobs=1) as writer:
+        return writer.write()()
+
+
 def test_pinned(tmp_path: Path) -> None:
     """Where one of these changes, FORMAT must: caches hold layers of such keys, which would be other bytes now."""
     found = every_kind()
     shape = shape_of(found, NONE)
-    blob = write_layer(found, str(tmp_path), choose(Compression("none", 0, "auto")), jobs=1)
+    blob = written(found, tmp_path, "none", 0, "auto")
     assert (FORMAT, key_of(shape, digests(found)), blob.diff_id.hex) == (
         1,
         "b5b54d0bd1a56d074c1c4125dabeeb3dc54ba051cdf0f494ce8db4e00891094d",
         "bae2f0939457ac7a41d5e158a247a335499eb5d85d261bdaec0846f5fafbacab",
     )
-    compressed = write_layer(found, str(tmp_path), choose(Compression("gzip", 6, "zlib-ng")), jobs=1)
+    compressed = written(found, tmp_path, "gzip", 6, "zlib-ng")
     assert compressed.diff_id == blob.diff_id
 
 
