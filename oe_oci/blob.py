@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from .compress import BLOCK, Method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _AHEAD = 3  # blocks that wait to be hashed and compressed
 
@@ -44,6 +44,7 @@ class BlobWriter:
         self._out_size = 0
         self._encoder = method.start(self._emit, jobs, size)
         self._buffer = bytearray(BLOCK)
+        self._view = memoryview(self._buffer)
         self._filled = 0
         self._thread = ThreadPoolExecutor(1, "blob")
         self._running: deque[Future[bytearray]] = deque()
@@ -67,7 +68,7 @@ class BlobWriter:
         """Add a few bytes."""
         end = self._filled + len(data)
         if end < BLOCK:
-            self._buffer[self._filled : end] = data
+            self._view[self._filled : end] = data
             self._filled = end
             return
         position = 0
@@ -75,10 +76,18 @@ class BlobWriter:
             view[:] = data[position : position + len(view)]
             position += len(view)
 
-    def views(self, size: int) -> Iterator[memoryview]:
-        """Room for `size` bytes, as views to be filled in turn; a view is gone when the next is asked for."""
+    def views(self, size: int) -> Iterable[memoryview]:
+        """Room for `size` bytes, as views to be filled in turn; a view is gone when anything else is asked for."""
+        end = self._filled + size
+        if end < BLOCK:
+            view = self._view[self._filled : end]
+            self._filled = end
+            return (view,)
+        return self._views(size)
+
+    def _views(self, size: int) -> Iterator[memoryview]:
         while size:
-            view = memoryview(self._buffer)[self._filled : self._filled + min(size, BLOCK - self._filled)]
+            view = self._view[self._filled : self._filled + min(size, BLOCK - self._filled)]
             yield view
             self._filled += len(view)
             size -= len(view)
@@ -88,6 +97,7 @@ class BlobWriter:
     def _flush(self) -> None:
         self._running.append(self._thread.submit(self._take, self._buffer, self._filled))
         self._buffer = self._running.popleft().result() if len(self._running) > _AHEAD else bytearray(BLOCK)
+        self._view = memoryview(self._buffer)
         self._filled = 0
 
     def _take(self, buffer: bytearray, length: int) -> bytearray:

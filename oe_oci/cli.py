@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 signal.signal(number, arguments.progress.interrupt)
             status: int = arguments.run(arguments)
             sys.stdout.flush()
+            gc.freeze()  # nor is there anything to be found when the process ends
             return status
     except OciError as error:
         return _failed(str(error), error.exit_code)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 _STAMP = struct.Struct("<5Q")
 _MASK = (1 << 64) - 1
+# O_NONBLOCK: a fifo that took a file's place must not hang the build.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _UNLINKED = 32  # bytes of a stamp: all but the time of the inode's last change
 
 
@@ -110,24 +112,23 @@ class Reader:
 
     def __init__(self, content: Content) -> None:
         self._descriptor = -1
-        self._position = 0
-        self._data = b""
         self._holder: Holder | None = None
-        if isinstance(content, Literal):
-            self._data = content.data
-            return
-        if isinstance(content, Part):
+        if isinstance(content, Region):
+            self._open(content.path, content.offset, content.size, content.stamp)
+        elif isinstance(content, Part):
             self._holder, self._position = content.holder, content.offset
-            return
-        self._path = content.unpack() if isinstance(content, Stored) else content.path
-        self._position = content.offset
+        elif isinstance(content, Stored):
+            self._open(content.unpack(), content.offset, content.size, b"")
+        else:
+            self._data, self._position = content.data, 0
+
+    def _open(self, path: bytes, offset: int, size: int, stamp: bytes) -> None:
+        self._path, self._position = path, offset
         try:
-            # O_NONBLOCK: a fifo that took a file's place must not hang the build.
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            stamp = content.stamp if isinstance(content, Region) else b""
+            self._descriptor = os.open(path, _READ)
             # Offset 0 is a file of its own, as a member of an archive has a header before it.
-            facts = os.fstat(self._descriptor) if stamp or content.offset == 0 else None
-            if facts is not None and content.offset == 0 and facts.st_size != content.size:
+            facts = os.fstat(self._descriptor) if stamp or offset == 0 else None
+            if facts is not None and offset == 0 and facts.st_size != size:
                 self.close()
                 raise self._changed("its size ")
             # A folder or link on the way may lead elsewhere by now. But for the inode's time, as a link changes that.
@@ -135,7 +136,7 @@ class Reader:
                 self.close()
                 raise self._changed()
         except OSError as error:
-            raise unreadable(self._path, error) from error
+            raise unreadable(path, error) from error
 
     def __enter__(self) -> Reader:
         return self
@@ -158,16 +159,15 @@ class Reader:
             view[:] = self._data[self._position : self._position + len(view)]
             self._position += len(view)
             return
-        filled = 0
-        while filled < len(view):
+        while view:
             try:
-                count = os.preadv(self._descriptor, [view[filled:]], self._position)
+                count = os.preadv(self._descriptor, [view], self._position)
             except OSError as error:
                 raise unreadable(self._path, error) from error
             if count == 0:
                 raise self._changed("its size ")
-            filled += count
             self._position += count
+            view = view[count:]
 
     def _changed(self, what: str = "") -> InputError:
         return InputError(

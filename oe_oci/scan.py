@@ -70,12 +70,13 @@ class Directory:
         pending = [path] if top.kind == DIRECTORY else []
         while pending:
             directory = pending.pop()
-            for name, facts in _listed(self._name(directory)):
-                inner = join(directory, decode(os.path.basename(name)))
-                entry = self.entry_of(name, facts)
+            where = os.path.join(self._name(directory), b"")
+            for name, facts in _listed(where):
+                inner = join(directory, decode(name))
+                entry = self.entry_of(where + name, facts)
                 if entry is None:
                     # It means nothing without the process that made it, and no archive can hold one.
-                    LOG.warning("%s is a socket; left out", os.fsdecode(name))
+                    LOG.warning("%s is a socket; left out", os.fsdecode(where + name))
                     continue
                 if entry.kind == DIRECTORY:
                     pending.append(inner)
@@ -131,9 +132,14 @@ class Directory:
 
 
 def _listed(directory: bytes) -> list[tuple[bytes, os.stat_result]]:
+    """The names in a directory with the facts of each, which are looked up from there and not from the root."""
     try:
-        with os.scandir(directory) as found:
-            return sorted((entry.path, entry.stat(follow_symlinks=False)) for entry in found)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with os.scandir(descriptor) as found:
+                return sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in found)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise unreadable(directory, error) from error
 

@@ -9,13 +9,14 @@ the OCI image specification's layer.md.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from .content import Reader
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 BLOCK_SIZE = 512
 END = bytes(2 * BLOCK_SIZE)
@@ -31,7 +32,7 @@ class Sink(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def views(self, size: int) -> Iterator[memoryview]: ...
+    def views(self, size: int) -> Iterable[memoryview]: ...
 
 
 class Hash(Protocol):
@@ -52,7 +53,8 @@ def write_member(
                 reader.readinto(view)
                 if state is not None:
                     state.update(view)
-        sink.write(bytes(padding(entry.size)))
+        if entry.size % BLOCK_SIZE:
+            sink.write(bytes(padding(entry.size)))
 
 
 def member_size(path: str, entry: Entry, hardlink: str | None = None) -> int:
@@ -88,10 +90,13 @@ def header(path: str, entry: Entry, hardlink: str | None = None) -> bytes:
         prefix, short = b"", name[:_NAME]
     if len(link) > _NAME:
         records += _record(b"linkpath", link)
-    for key, value, most in ((b"size", size, _MAX_NUMBER), (b"uid", entry.uid, _MAX_ID), (b"gid", entry.gid, _MAX_ID)):
-        if value > most:
-            records += _record(key, b"%d" % value)
-    if hardlink is None:
+    if size > _MAX_NUMBER:
+        records += _record(b"size", b"%d" % size)
+    if entry.uid > _MAX_ID:
+        records += _record(b"uid", b"%d" % entry.uid)
+    if entry.gid > _MAX_ID:
+        records += _record(b"gid", b"%d" % entry.gid)
+    if entry.xattrs and hardlink is None:
         for attribute, data in entry.xattrs:
             records += _record(b"SCHILY.xattr." + encode(attribute), data)
     flag = b"1" if hardlink is not None else _FLAGS[entry.kind]
@@ -111,21 +116,34 @@ def _split(name: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _block(name: bytes, prefix: bytes, link: bytes, flag: bytes, entry: Entry, size: int) -> bytes:
-    numbers = (entry.mode, min(entry.uid, _MAX_ID), min(entry.gid, _MAX_ID), min(size, _MAX_NUMBER))
-    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+    head = b"%b%b%011o\0%011o\0" % (
         name.ljust(_NAME, b"\0"),
-        *numbers,
+        _owner(entry.mode, entry.uid, entry.gid),
+        min(size, _MAX_NUMBER),
         max(0, min(entry.mtime, _MAX_NUMBER)),
     )
+    tail, tail_sum = _tail(flag, link, entry.device, prefix)
+    assert len(head) + 8 + len(tail) == BLOCK_SIZE, "a number that does not fit its field"
+    return b"%b%06o\0 %b" % (head, _sum(head) + 8 * 0x20 + tail_sum, tail)
+
+
+# Few of these differ from one member to the next.
+@lru_cache(maxsize=64)
+def _owner(mode: int, uid: int, gid: int) -> bytes:
+    return b"%07o\0%07o\0%07o\0" % (mode, min(uid, _MAX_ID), min(gid, _MAX_ID))
+
+
+@lru_cache(maxsize=64)
+def _tail(flag: bytes, link: bytes, device: tuple[int, int], prefix: bytes) -> tuple[bytes, int]:
+    """What follows a block's checksum, and its sum."""
     tail = b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
         flag,
         link.ljust(_NAME, b"\0"),
         bytes(64),  # user and group name
-        *entry.device,
+        *device,
         prefix.ljust(_PREFIX + 12, b"\0"),
     )
-    assert len(head) + 8 + len(tail) == BLOCK_SIZE, "a number that does not fit its field"
-    return b"%b%06o\0 %b" % (head, _sum(head) + 8 * 0x20 + _sum(tail[:150]) + _sum(tail[150:]), tail)
+    return tail, _sum(tail[:150]) + _sum(tail[150:])
 
 
 def _sum(data: bytes) -> int:
