@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .content import Content
     from .digests import Digests
     from .layer import Finish, Member, Seen
+    from .listing import Contents
     from .plan import PlannedLayer
 
 LOG = logging.getLogger("oe_oci")
@@ -119,7 +120,7 @@ class LayerCache:
         reason = found if isinstance(found, str) else self._store.lacks(found)
         if isinstance(found, CachedLayer) and not reason:
             return Verdict(key, "")
-        return self._explained(subject, listing_of(subject.shape, digests), Verdict(key, reason), earlier)
+        return self._explained(subject, digests, Verdict(key, reason), earlier)
 
     def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> tuple[Verdict, Finish]:
         """A layer's blob, in `folder` under its digest's name: taken from the store, else made by `write` and kept.
@@ -167,9 +168,9 @@ class LayerCache:
             self._digests.learn(content, digest)
 
         finish = write(seen)
-        key, listing = key_of(subject.shape, digests), listing_of(subject.shape, digests)
-        verdict = self._explained(subject, listing, Verdict(key, reason), self._earlier(subject))
-        packed = pack(listing)
+        key = key_of(subject.shape, digests)
+        verdict = self._explained(subject, digests, Verdict(key, reason), self._earlier(subject))
+        packed = pack(listing_of(subject.shape, digests))
 
         def kept() -> LayerBlob:
             blob = finish()
@@ -199,20 +200,22 @@ class LayerCache:
         """What the layer was before, the last one first."""
         return self._store.latest(self._config.names.base, subject.name)
 
-    def _explained(self, subject: Subject, listing: bytes, verdict: Verdict, earlier: Sequence[CachedLayer]) -> Verdict:
+    def _explained(
+        self, subject: Subject, digests: Contents, verdict: Verdict, earlier: Sequence[CachedLayer]
+    ) -> Verdict:
         """The verdict on a layer that has to be made, with the reason for that."""
         if verdict.reason:
             return verdict
         if not earlier:
             return verdict._replace(reason=_FIRST)
-        changes = self._nearest(subject, listing, earlier)
+        changes = self._nearest(subject, digests, earlier)
         first = changes.first()
         # Without any the listing of what it was is lost.
         return verdict._replace(reason=str(first) if first else _LOST, changes=changes if first else None)
 
-    def _nearest(self, subject: Subject, listing: bytes, earlier: Sequence[CachedLayer]) -> Changes:
+    def _nearest(self, subject: Subject, digests: Contents, earlier: Sequence[CachedLayer]) -> Changes:
         """The changes from that of the earlier layers which has the fewest; from one whose listing is there, if any."""
-        lines = frozenset(listing.split(b"\n"))
+        lines = frozenset(line for chunk in listing_of(subject.shape, digests) for line in chunk.split(b"\n"))
 
         def distance(layer: CachedLayer) -> tuple[bool, int]:
             before = self._lines(layer)

@@ -28,7 +28,7 @@ _UNLINKED = 32  # bytes of a stamp: all but the time of the inode's last change
 
 
 class Region(NamedTuple):
-    """`size` bytes of a file from `offset` on: a whole file of a rootfs, or a member of an uncompressed archive.
+    """`size` bytes of a file from `offset` on: a whole file, or a member of an uncompressed archive.
 
     `stamp` is the file's, empty where its bytes are not worth knowing in a later build; `digest` is the SHA-256 of the
     bytes where that is known without reading them.
@@ -39,6 +39,30 @@ class Region(NamedTuple):
     size: int
     stamp: bytes = b""
     digest: bytes = b""
+
+
+class File(NamedTuple):
+    """A whole file of a rootfs or of the host, small as there may be very many; `stamp` and `digest` as of `Region`.
+
+    `name` is its path in `folder`, as trees have it, which both are there for others too; empty for `folder` itself.
+    """
+
+    folder: bytes
+    name: str
+    stamp: bytes
+    digest: bytes = b""
+
+    @property
+    def path(self) -> bytes:
+        return os.path.join(self.folder, self.name.encode("utf-8", "surrogateescape")) if self.name else self.folder
+
+    @property
+    def size(self) -> int:
+        return int.from_bytes(self.stamp[16:24], "little")
+
+    @property
+    def offset(self) -> int:
+        return 0
 
 
 def stamp_of(facts: os.stat_result) -> bytes:
@@ -97,7 +121,7 @@ class Part(NamedTuple):
     digest: str
 
 
-Content = Union[Region, Literal, Stored, Part]
+Content = Union[File, Region, Literal, Stored, Part]
 
 
 class Reader:
@@ -113,7 +137,7 @@ class Reader:
     def __init__(self, content: Content) -> None:
         self._descriptor = -1
         self._holder: Holder | None = None
-        if isinstance(content, Region):
+        if isinstance(content, (File, Region)):
             self._open(content.path, content.offset, content.size, content.stamp)
         elif isinstance(content, Part):
             self._holder, self._position = content.holder, content.offset

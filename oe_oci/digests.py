@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from . import kept
-from .content import Region, changed_at, content_digest, stamp_of
+from .content import File, Region, changed_at, content_digest, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +54,8 @@ class Digests:
         self._index: dict[bytes, int] | None = None
         self._kept_on = bytearray(len(self._kept) // _RECORD)  # of each record in it whether it is in `_seen`
         self._seen = bytearray()  # what this build keeps
+        self._learned_at: dict[bytes, int] = {}  # where in that a key is, as far as it was looked through
+        self._indexed = 0
         self._found: dict[bytes | Content, bytes] = {}
         self._local: dict[bytes, bool] = {}  # by device
 
@@ -71,43 +73,52 @@ class Digests:
 
     def known(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""
-        if not isinstance(content, Region):
+        if not isinstance(content, (File, Region)):
             return bytes.fromhex(content_digest(content))
         if not content.size:
             return _EMPTY
         if content.digest:
             return content.digest
         key = self._key(content)
-        if key not in self._found and isinstance(key, bytes):
-            digest = self._recall(key)
-            if digest:
-                self._found[key] = digest
+        if isinstance(key, bytes):
+            return self._recall(key) or self._learned(key)
         return self._found.get(key, b"")
 
     def learn(self, content: Content, digest: bytes) -> None:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
-        if isinstance(content, Region) and content.size and not content.digest:
+        if isinstance(content, (File, Region)) and content.size and not content.digest:
             key = self._key(content)
-            if isinstance(key, bytes) and key not in self._found:
-                self._keep(key, digest)
-            self._found[key] = digest
+            if isinstance(key, bytes) and self._settled(key):
+                self._seen += key + digest
+            else:
+                self._found[key] = digest
 
-    def stamped(self, path: bytes, facts: os.stat_result) -> Region:
-        """A whole file, with the digest of its bytes where that is known."""
+    def _learned(self, key: bytes) -> bytes:
+        """What this build itself learned under a key."""
+        for at in range(self._indexed, len(self._seen), _RECORD):
+            record = bytes(self._seen[at : at + _RECORD])
+            self._learned_at[record[:_KEY]] = at
+        self._indexed = len(self._seen)
+        at = self._learned_at.get(key, -1)
+        return bytes(self._seen[at + _KEY : at + _RECORD]) if at >= 0 else self._found.get(key, b"")
+
+    def stamped(self, path: bytes, facts: os.stat_result) -> tuple[bytes, bytes]:
+        """A whole file's stamp, and the digest of its bytes where that is known."""
         stamp = stamp_of(facts)
         known = self._kept and self._is_local(path, stamp)
-        return Region(path, 0, facts.st_size, stamp, self._recall(stamp + bytes(8)) if known else b"")
+        return stamp, self._recall(stamp + bytes(8)) if known else b""
 
     def file(self, path: str) -> Region:
-        """The same of a file that links may lead to.
+        """A whole file that links may lead to, with the digest of its bytes where that is known.
 
         Raises:
             OSError: there is none.
         """
         path = os.path.realpath(path)
-        return self.stamped(os.fsencode(path), os.stat(path))
+        name, facts = os.fsencode(path), os.stat(path)
+        return Region(name, 0, facts.st_size, *self.stamped(name, facts))
 
-    def mark(self, files: Iterable[Region]) -> bytes | None:
+    def mark(self, files: Iterable[File | Region]) -> bytes | None:
         """What files have in common with a later build only as long as none of them changes; None where nothing tells.
 
         With `paranoid` nothing does.
@@ -123,7 +134,7 @@ class Digests:
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
         if self._path is not None and self._seen != self._kept:
-            kept.keep(self._path, _head(), bytes(self._seen))
+            kept.keep(self._path, _head(), self._seen)
 
     def _recall(self, key: bytes) -> bytes:
         """The digest kept under a key. Keys are asked for in the order they were kept in, or nearly so."""
@@ -138,10 +149,11 @@ class Digests:
         digest = self._kept[place + _KEY : place + _RECORD]
         if not self._kept_on[place // _RECORD]:
             self._kept_on[place // _RECORD] = 1
-            self._keep(key, digest)
+            if self._settled(key):
+                self._seen += key + digest
         return digest
 
-    def _key(self, region: Region) -> bytes | Content:
+    def _key(self, region: File | Region) -> bytes | Content:
         """What a region is known by in this build: by itself, or by bytes that it is known by in later ones too."""
         if not region.stamp or not self._is_local(region.path, region.stamp):
             return region
@@ -158,10 +170,6 @@ class Digests:
         if self._index is None:
             self._index = {self._kept[at : at + _KEY]: at for at in range(0, len(self._kept), _RECORD)}
         return self._index
-
-    def _keep(self, key: bytes, digest: bytes) -> None:
-        if self._settled(key):
-            self._seen += key + digest
 
 
 def _is_local(path: bytes) -> bool:

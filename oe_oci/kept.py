@@ -134,11 +134,13 @@ def body(file: BinaryIO, head: bytes) -> bytes | None:
     Raises:
         OSError: it can not be read.
     """
-    begun, rest = file.read(len(head)), file.read()
-    digest = hashlib.sha256(begun)
-    digest.update(memoryview(rest)[:-_SUM])
-    whole = begun == head and rest[-_SUM:] == digest.hexdigest().encode()
-    return rest[:-_SUM] if whole else None
+    size = os.fstat(file.fileno()).st_size - len(head) - _SUM
+    if size < 0 or file.read(len(head)) != head:
+        return None
+    kept, told = file.read(size), file.read()
+    digest = hashlib.sha256(head)
+    digest.update(kept)
+    return kept if told == digest.hexdigest().encode() else None
 
 
 def sound(path: str) -> bool:
@@ -163,13 +165,13 @@ def _unnoticed(path: str) -> int:
         return opened(path)  # of another user
 
 
-def keep(path: str, head: bytes, body: bytes) -> None:
+def keep(path: str, head: bytes, body: bytes | bytearray) -> None:
     """Write a file for `recall`, where that is possible: a folder that can not be written to is no error."""
     with contextlib.suppress(OSError):
         write(path, head, body)
 
 
-def write(path: str, head: bytes, body: bytes) -> None:
+def write(path: str, head: bytes, body: bytes | bytearray) -> None:
     """Write a file for `recall`, and the folder it lies in.
 
     Raises:

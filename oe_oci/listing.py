@@ -35,15 +35,10 @@ Contents = Union[bytes, bytearray]
 
 
 class Shape(NamedTuple):
-    """A layer but for its files' contents.
-
-    `digest` is the shape's SHA-256 in hexadecimal. `lines` has a line for each of the members: a JSON array of the
-    `COLUMNS` but the last. Extended attributes stand there as JSON text of names and hexadecimal values, empty without.
-    """
+    """A layer but for its files' contents: the shape's SHA-256 in hexadecimal, and the members."""
 
     digest: str
     members: Sequence[Member]
-    lines: bytes
 
     @property
     def contents(self) -> Iterator[Content]:
@@ -53,10 +48,10 @@ class Shape(NamedTuple):
 
 def shape_of(members: Sequence[Member], compressor: dict[str, Any]) -> Shape:
     """The shape of the layer that these members make with a compressor, which is given by its identity."""
-    lines = b"\n".join(_chunks(iter(members)))
     state = hashlib.sha256(_canonical({"compressor": compressor, "format": FORMAT}))
-    state.update(lines)
-    return Shape(state.hexdigest(), members, lines)
+    for lines in _between(_chunks(map(_row, members))):
+        state.update(lines)
+    return Shape(state.hexdigest(), members)
 
 
 def key_of(shape: Shape, digests: Contents) -> str:
@@ -65,20 +60,24 @@ def key_of(shape: Shape, digests: Contents) -> str:
     return hashlib.sha256(_canonical({"contents": contents, "shape": shape.digest})).hexdigest()
 
 
-def listing_of(shape: Shape, digests: Contents) -> bytes:
-    """The lines of a shape with the digest of each member's content, empty without, as their last column."""
+def listing_of(shape: Shape, digests: Contents) -> Iterator[bytes]:
+    """A line for each of a layer's members, many at once: a JSON array of the `COLUMNS`.
+
+    `digests` are the SHA-256 of the contents, one after the other; in the lines they are hexadecimal, empty without a
+    content. Extended attributes stand there as JSON text of names and hexadecimal values, empty without.
+    """
     left = (digests[at : at + 32].hex() for at in range(0, len(digests), 32))
-    lines = zip(shape.lines.split(b"\n"), shape.members)
-    return b"\n".join(b'%b,"%b"]' % (line[:-1], _content(member, left).encode("ascii")) for line, member in lines)
+    return _chunks((*_row(member), _content(member, left)) for member in shape.members)
 
 
 def _content(member: Member, digests: Iterator[str]) -> str:
     return next(digests) if member.entry.content is not None and member.hardlink is None else ""
 
 
-def pack(listing: bytes) -> bytes:
+def pack(listing: Iterable[bytes]) -> bytes:
     """A listing as it is kept."""
-    return zlib.compress(listing, 1)
+    compressor = zlib.compressobj(1)
+    return b"".join([*map(compressor.compress, _between(listing)), compressor.flush()])
 
 
 def unpack(data: bytes) -> bytes:
@@ -86,17 +85,22 @@ def unpack(data: bytes) -> bytes:
     return zlib.decompress(data)
 
 
-def _chunks(members: Iterator[Member]) -> Iterator[bytes]:
-    while True:
-        rows = [
-            (path, *entry[:7], *entry.device, _xattrs(entry.xattrs) if entry.xattrs else "", hardlink or "")
-            for path, entry, hardlink in islice(members, _CHUNK)
-        ]
-        if not rows:
-            return
+def _row(member: Member) -> tuple[object, ...]:
+    path, entry, hardlink = member
+    return (path, *entry[:7], *entry.device, _xattrs(entry.xattrs) if entry.xattrs else "", hardlink or "")
+
+
+def _chunks(rows: Iterator[tuple[object, ...]]) -> Iterator[bytes]:
+    while some := list(islice(rows, _CHUNK)):
         # Of flat rows only: what stands between two of them stands nowhere else.
-        text = json.dumps(rows, separators=(_BETWEEN, ":"))[1:-1]
+        text = json.dumps(some, separators=(_BETWEEN, ":"))[1:-1]
         yield text.replace(f"]{_BETWEEN}[", "]\n[").replace(_BETWEEN, ",").encode("ascii")
+
+
+def _between(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks with line ends between them."""
+    for number, chunk in enumerate(chunks):
+        yield b"\n" + chunk if number else chunk
 
 
 def _xattrs(xattrs: Iterable[tuple[str, bytes]]) -> str:

@@ -108,6 +108,7 @@ def plan_layers(config: Config, inputs: Inputs, *, finished: bool = True) -> Ite
         if finished and last and config.path_rules:
             wanted = apply_rules(config.path_rules, wanted, tree)
         delta = diff(tree, wanted.entries, wanted.removed, same)
+        del wanted  # which is as large as the delta
         left_out = "it changes nothing" if delta.empty and not config.keep_empty else ""
         yield PlannedLayer(spec, delta, left_out, packages, notes)
         apply(tree, delta)

@@ -14,7 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Callable
 
 from .changeset import content_xattrs
-from .content import unreadable
+from .content import File, unreadable
 from .digests import Digests
 from .errors import InputError
 from .tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK, Entry, decode, encode, join, kind_of
@@ -60,7 +60,7 @@ class Directory:
             return None
         except OSError as error:
             raise unreadable(name, error) from error
-        return self.entry_of(name, facts)
+        return self.entry_of(path, name, facts)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
         top = self.entry(path)
@@ -70,10 +70,11 @@ class Directory:
         pending = [path] if top.kind == DIRECTORY else []
         while pending:
             directory = pending.pop()
-            where = os.path.join(self._name(directory), b"")
-            for name, facts in _listed(where):
+            place = self._name(directory)
+            where = os.path.join(place, b"")
+            for name, facts in _listed(place):
                 inner = join(directory, decode(name))
-                entry = self.entry_of(where + name, facts)
+                entry = self.entry_of(inner, where + name, facts)
                 if entry is None:
                     # It means nothing without the process that made it, and no archive can hold one.
                     LOG.warning("%s is a socket; left out", os.fsdecode(where + name))
@@ -91,8 +92,8 @@ class Directory:
     def _name(self, path: str) -> bytes:
         return os.path.join(self._root, encode(path)) if path else self._root
 
-    def entry_of(self, name: bytes, facts: os.stat_result) -> Entry | None:
-        """The entry of a file whose facts are known; None for a socket."""
+    def entry_of(self, path: str, name: bytes, facts: os.stat_result) -> Entry | None:
+        """The entry of a path whose place on disk and facts are known; None for a socket."""
         kind = kind_of(facts.st_mode)
         if not kind:
             if not stat.S_ISSOCK(facts.st_mode):
@@ -114,7 +115,7 @@ class Directory:
             target=_target(name) if kind == SYMLINK else "",
             device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
             xattrs=self._xattrs(name),
-            content=self._digests.stamped(name, facts) if kind == FILE else None,
+            content=File(self._root, path, *self._digests.stamped(name, facts)) if kind == FILE else None,
             inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
         )
 

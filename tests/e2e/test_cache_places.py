@@ -268,7 +268,7 @@ SEALED = """\
 from oe_oci import content, digests
 real_digest = content.content_digest
 def refuse(one):
-    assert not isinstance(one, content.Region), "an input was read"
+    assert not isinstance(one, (content.File, content.Region)), "an input was read"
     return real_digest(one)
 digests.content_digest = refuse
 """

@@ -55,7 +55,7 @@ def refuse(*_, **__):
     raise AssertionError("an input was opened")
 
 def digest(found):
-    return refuse() if isinstance(found, content.Region) else content.content_digest(found)
+    return refuse() if isinstance(found, (content.File, content.Region)) else content.content_digest(found)
 
 payload.read_package = decompress.decompress = refuse
 digests.content_digest = digest

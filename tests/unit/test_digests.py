@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oe_oci import digests as subject
-from oe_oci.content import Literal, Part, Region, Stored
+from oe_oci.content import File, Literal, Part, Region, Stored
 from oe_oci.digests import Digests
 
 SECOND = 1_000_000_000
@@ -43,7 +43,7 @@ def reads(monkeypatch) -> list[object]:
     read = subject.content_digest
 
     def counted(content):
-        if isinstance(content, Region):
+        if isinstance(content, (File, Region)):
             found.append(content)
         return read(content)
 
@@ -327,6 +327,7 @@ def test_a_link_to_another_machine_is_seen_through(tmp_path, kept, reads, monkey
     for _ in range(2):
         digests = Digests(kept, began=soon())
         path = os.fsencode(tmp_path / "near" / "000")
-        digests(digests.stamped(path, os.stat(path)))
+        facts = os.stat(path)
+        digests(Region(path, 0, facts.st_size, *digests.stamped(path, facts)))
         digests.save()
     assert len(reads) == 2

@@ -153,13 +153,16 @@ def test_no_name_can_be_taken_for_the_end_of_a_line(names: list[tuple[str, str, 
         Member(path, Entry(FILE, 0o644, target=target, content=Literal(b"")), hardlink)
         for path, target, hardlink in names
     ]
-    rows = [json.loads(line) for line in shape_of(found, NONE).lines.split(b"\n")]
+    lines = unpack(pack(listing_of(shape_of(found, NONE), b""))).split(b"\n")
+    rows = [json.loads(line) for line in lines]
     assert [(row[0], row[7], row[11]) for row in rows] == names
 
 
 def test_many_members_are_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Member(f"file{number}", file(b""), None) for number in range(2501)]
     whole = shape_of(found, NONE)
+    listing = unpack(pack(listing_of(whole, digests(found))))
+    assert listing.count(b"\n") == 2500
     monkeypatch.setattr("oe_oci.listing._CHUNK", 7)
     assert shape_of(found, NONE) == whole
-    assert whole.lines.count(b"\n") == 2500
+    assert unpack(pack(listing_of(whole, digests(found)))) == listing

@@ -204,7 +204,7 @@ class WorkRoot:
             if known is not None and known.facts == key:
                 found[path] = known
                 continue
-            entry = directory.entry_of(self._disk.name(path), facts)
+            entry = directory.entry_of(path, self._disk.name(path), facts)
             if entry is None:
                 self.forget(path)  # a socket means nothing without the process that made it
             else:
