@@ -6,7 +6,6 @@ What a command needs is imported when it runs, so that each starts fast.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,8 @@ def ls(arguments: Namespace) -> int:
 
 
 def show(arguments: Namespace) -> int:
+    import json
+
     from .survey import Survey
 
     entry = Survey(_folder(arguments)).entry(arguments.key)

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import os
 import re
-import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, cachecommands, commands
 from .errors import OciError
-from .oci.spec import Platform
-from .progress import Progress
 from .tables import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .oci.spec import Platform
 
 BUG, TOOL, INTERRUPTED = 1, 3, 130
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -36,7 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Closed by the caller, as some daemons do.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as we run
-    arguments = make_parser().parse_args(argv)
+    return _run(make_parser().parse_args(argv))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # What --help and --version do without.
+    import signal  # noqa: PLC0415
+
+    from .progress import Progress  # noqa: PLC0415
+
     # What is made in great numbers, entries of trees, lives to the end; looking for cycles in it again and again is
     # a quarter of the time.
     gc.set_threshold(100_000, 50)
@@ -61,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except Exception:  # noqa: BLE001 - the last resort
+        import traceback  # noqa: PLC0415
+
         traceback.print_exc()
         return _failed("this is a bug; please report it with the lines above", BUG)
 
@@ -71,6 +78,8 @@ def _failed(text: str, status: int) -> int:
 
 
 def _set_up_log(verbosity: int) -> None:
+    import logging  # noqa: PLC0415 - not for --help
+
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("oe-oci: %(levelname)s: %(message)s"))
@@ -334,6 +343,8 @@ def _platform(text: str) -> Platform:
     parts = text.split("/")
     if not 2 <= len(parts) <= 3 or not all(parts):
         raise argparse.ArgumentTypeError(f"'{text}' is no platform; write it as linux/amd64 or linux/arm/v7")
+    from .oci.spec import Platform  # noqa: PLC0415 - seldom asked for
+
     return Platform(*parts)
 
 

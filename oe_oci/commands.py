@@ -7,8 +7,6 @@ What a command needs is imported when it runs, so that each starts fast.
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from .config import Config
     from .inputs import Options
 
-LOG = logging.getLogger("oe_oci")
 FOUND = 4
 
 # What a shell offers for an argument, by the name the argument has in the help.
@@ -38,6 +35,8 @@ _COMPLETED = {
 
 
 def build(arguments: Namespace) -> int:
+    import logging
+
     from .build import build as run_build
     from .build import host_paths
     from .render import build_text
@@ -45,7 +44,8 @@ def build(arguments: Namespace) -> int:
     config, variables = _read_config(arguments.conf, arguments)
     sources = host_paths(config)
     if sources:
-        LOG.warning("files of this host go into the image, which is then not the build's alone: %s", ", ".join(sources))
+        told = "files of this host go into the image, which is then not the build's alone: %s"
+        logging.getLogger("oe_oci").warning(told, ", ".join(sources))
     with _places(variables):
         report = run_build(config, _options(arguments))
     print_result(arguments, report.to_json(cache=True), build_text(report, config.deploy_dir))
@@ -216,6 +216,8 @@ def _is_configuration(path: str) -> bool:
 
 def print_result(arguments: Namespace, value: Any, text: str) -> None:
     if arguments.json:
+        import json
+
         text = json.dumps(value, indent=2, ensure_ascii=False)
     elif arguments.verbosity < 0:
         return

@@ -6,7 +6,6 @@ Values only; `configure` makes a `Config` from variables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from .oci.spec import Platform  # noqa: TC001 - a field's type
@@ -203,8 +202,7 @@ class Names(NamedTuple):
         return self.link[: -len(self.tag) - 1]
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """A checked configuration. Paths are absolute; `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset.
 
     `cache_dir` is the folder of what earlier builds left and later ones may use; None uses and leaves nothing.

@@ -7,7 +7,6 @@ an `OciError` is a bug (exit status 1).
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -64,5 +63,7 @@ class ToolError(OciError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word most like `word`, as a question to append to a message; empty when none is near."""
+    import difflib  # noqa: PLC0415 - for faults alone
+
     matches = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.7)
     return f"did you mean {matches[0]}?" if matches else ""

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from .config import Config, DatabaseLayer, PackagesLayer
@@ -57,7 +56,7 @@ def lay_out(config: Config, options: Options, prefix: str) -> tuple[Folder, ...]
     """
     if os.geteuid() != 0:
         raise ToolError("only root can lay out layers with the owners that their files have", hint=_HINT)
-    config, prefix = replace(config, laid_out=()), os.path.join(os.getcwd(), prefix)
+    config, prefix = config._replace(laid_out=()), os.path.join(os.getcwd(), prefix)
     layers = config.package_layers
     folders = tuple(Folder(number, spec.name, f"{prefix}{number}") for number, spec in enumerate(layers, 1))
     places = {folder.name: folder.path for folder in folders}
@@ -76,7 +75,7 @@ def lay_out(config: Config, options: Options, prefix: str) -> tuple[Folder, ...]
 
 def _lay_out(config: Config, options: Options, prefix: str, places: dict[str, str]) -> None:
     # What the build keeps in mind of its inputs is not what is read here.
-    own = replace(config, deploy_dir=prefix)
+    own = config._replace(deploy_dir=prefix)
     left = set(places)
     with open_memory(own, paranoid=options.paranoid) as memory, open_inputs(config, options, memory) as (base, inputs):
         tree = Tree(base.tree.entries)

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
 from .config import CUT, RestLayer
 from .owned import Owned, read_owned
-from .packages.contents import Reading
-from .packages.cut import CutInstaller
-from .packages.feed import Feeds, open_feeds
-from .packages.index import Remembered
-from .packages.installer import Installer as DebianInstaller
-from .packages.laidout import LaidOutInstaller
-from .packages.payload import Payloads
-from .packages.recall import PackageReader
 from .plan import Inputs, needs_packages, needs_rootfs
 from .removal import remove_folder
 from .rootfs import open_rootfs
@@ -81,8 +72,12 @@ def open_inputs(
         owned = _read_owned(config)
         installer: Installer | None = None
         if config.laid_out:
+            from .packages.laidout import LaidOutInstaller
+
             installer = LaidOutInstaller(config, memory.digests)
         elif needs_packages(config) and config.packages.manager == CUT:
+            from .packages.cut import CutInstaller
+
             assert rootfs is not None
             rootfs = Tree(dict(rootfs.walk("")))  # all of it is looked at several times
             installer = CutInstaller(config, rootfs, owned, base.tree)
@@ -102,6 +97,8 @@ def _read_owned(config: Config) -> Owned:
 @contextlib.contextmanager
 def _scratch() -> Iterator[str]:
     """A temporary folder."""
+    import tempfile
+
     folder = tempfile.mkdtemp(prefix="oe-oci-")
     try:
         yield folder
@@ -111,6 +108,12 @@ def _scratch() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _open_installer(config: Config, options: Options, memory: Memory, base: Tree, scratch: str) -> Iterator[Installer]:
+    from .packages.contents import Reading
+    from .packages.feed import Feeds, open_feeds
+    from .packages.index import Remembered
+    from .packages.payload import Payloads
+    from .packages.recall import PackageReader
+
     settings = config.packages
     feeds = open_feeds(
         settings.feeds,
@@ -130,19 +133,21 @@ def _open_installer(config: Config, options: Options, memory: Memory, base: Tree
             return reader.read(packages)
 
         if settings.manager == "native":
-            from .packages.native.choose import open_workshop  # noqa: PLC0415 - few builds need them
-            from .packages.native.installer import NativeInstaller  # noqa: PLC0415
+            from .packages.native.choose import open_workshop
+            from .packages.native.installer import NativeInstaller
 
             with open_workshop(config, feeds, memory, scratch, options.jobs) as workshop:
                 yield NativeInstaller(config, base, workshop, read)
             return
-        from .packages.maintainer.choose import open_maintainer  # noqa: PLC0415 - most images have no packages
+        from .packages.maintainer.choose import open_maintainer
 
         with open_maintainer(config, feeds.kind, memory, scratch, options.jobs) as maintainer:
             reading = Reading(read, reader.hold)
             if isinstance(feeds, Feeds):
+                from .packages.installer import Installer as DebianInstaller
+
                 yield DebianInstaller(config, feeds, base, reading, maintainer)
             else:
-                from .packages.rpm.installer import RpmInstaller  # noqa: PLC0415 - most images have no rpm packages
+                from .packages.rpm.installer import RpmInstaller
 
                 yield RpmInstaller(config, feeds, base, reading, memory, maintainer)

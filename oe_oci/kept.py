@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import stat
 from typing import TYPE_CHECKING, BinaryIO
@@ -195,7 +194,7 @@ def unfinished(folder: str) -> Iterator[tuple[int, str]]:
     Raises:
         OSError: it can not be made.
     """
-    name = os.path.join(folder, UNFINISHED + secrets.token_hex(8))
+    name = os.path.join(folder, UNFINISHED + os.urandom(8).hex())
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with contextlib.suppress(OSError):

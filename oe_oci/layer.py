@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from . import tar
@@ -88,6 +87,8 @@ class LayerWriter:
     """
 
     def __init__(self, written: Sequence[Member], folder: str, method: Method, *, jobs: int) -> None:
+        import tempfile  # noqa: PLC0415 - most layers are known
+
         self._written, self._folder = written, folder
         self._media_type = LAYER + _ENDINGS[method.algorithm]
         size = len(tar.END) + sum(tar.member_size(*member) for member in written) if method.sized else 0

@@ -24,8 +24,6 @@ from .config import (
 )
 from .delta import Delta, apply, diff
 from .errors import ConfigError, Fault
-from .packages.edits import facts_digest
-from .packages.known import is_managers
 from .populate import (
     Edits,
     Stack,
@@ -38,7 +36,6 @@ from .populate import (
     want_paths,
     want_rootfs,
 )
-from .rest import Packages, want_database, want_rest
 from .tree import DIRECTORY, Entry, Source, Tree, decode, encode, order, place_of, shown
 
 if TYPE_CHECKING:
@@ -47,6 +44,7 @@ if TYPE_CHECKING:
     from .content import Content
     from .digests import Digests
     from .packages.installation import Installer, LayerPackages
+    from .rest import Packages
 
 
 class PlannedLayer(NamedTuple):
@@ -153,6 +151,8 @@ def _want(spec: LayerSpec, config: Config, inputs: Inputs, stack: Stack) -> _Wan
     if isinstance(spec, PathsLayer):
         return _Want(want_paths(spec, inputs.rootfs, stack))
     if isinstance(spec, RestLayer):
+        from .rest import want_rest  # noqa: PLC0415 - few images have one
+
         rest = want_rest(inputs.rootfs, stack, _packages(config, inputs))
         return _Want(rest.wanted, notes=_kept_edits(rest.overruled, stack, inputs.digests))
     assert isinstance(spec, RootfsLayer), spec
@@ -184,6 +184,9 @@ def _stack(tree: Tree, inputs: Inputs, given: Mapping[str, Entry], laid: Iterabl
 
 def _kept_edits(overruled: Mapping[str, Entry], stack: Stack, digests: Digests) -> tuple[str, ...]:
     """What to tell of what the rootfs has in place of edits: nothing of what it has as packages do, or as edited."""
+    from .packages.edits import facts_digest  # noqa: PLC0415 - only with a rest of the rootfs
+    from .packages.known import is_managers  # noqa: PLC0415 - the same
+
     paths = [
         path
         for path, entry in overruled.items()
@@ -200,11 +203,15 @@ def _want_database(config: Config, inputs: Inputs, stack: Stack) -> Wanted:
     assert inputs.installer is not None
     found = None
     if inputs.rootfs is not None and any(isinstance(spec, RestLayer) for spec in config.layers):
+        from .rest import want_database  # noqa: PLC0415 - few images have one
+
         found = want_database(inputs.rootfs, stack, _packages(config, inputs))
     return inputs.installer.database(stack.tree) if found is None else found
 
 
 def _packages(config: Config, inputs: Inputs) -> Packages:
+    from .rest import Packages  # noqa: PLC0415 - few images have one
+
     assert inputs.installer is not None
     return Packages(inputs.installer.names(), inputs.owned, config.packages.database)
 

@@ -11,9 +11,7 @@ import os
 import resource
 import select
 import signal
-import socket
 import subprocess
-import tempfile
 import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -164,6 +162,8 @@ def _fed(data: bytes) -> Iterator[int]:
     if not data:
         yield subprocess.DEVNULL
         return
+    import tempfile  # noqa: PLC0415 - few programs are fed
+
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
@@ -324,6 +324,9 @@ class Worker:
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
+        import socket  # noqa: PLC0415 - takes as long as all else here, and few builds need it
+        import tempfile  # noqa: PLC0415
+
         self.connection, theirs = socket.socketpair()
         self._errors = ""
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe could be held open by what it starts

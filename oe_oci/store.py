@@ -25,7 +25,6 @@ import re
 import shutil
 import stat
 import time
-import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import kept, locking
@@ -273,7 +272,9 @@ def note_targets(body: bytes | None) -> list[tuple[str, str]]:
 
 def quoted(name: str) -> str:
     """A name as that of a file: any text gives one, no two the same."""
-    text = urllib.parse.quote(name.encode("utf-8", "surrogatepass"), safe="") or "%"
+    # As urllib.parse.quote has it, which takes longer to import than the store.
+    data = name.encode("utf-8", "surrogatepass")
+    text = re.sub(rb"[^A-Za-z0-9_.~-]", lambda found: b"%%%02X" % ord(found[0]), data).decode("ascii") or "%"
     text = re.sub(r"^\.", "%2E", text)  # no . or .., and nothing that looks unfinished
     if len(text) <= _NAME:
         return text

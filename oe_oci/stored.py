@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import threading
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO, Callable, NamedTuple, Protocol
@@ -25,6 +24,7 @@ from .tree import DIRECTORY, Entry, Tree
 from .untar import Archive
 
 if TYPE_CHECKING:
+    import tempfile
     from collections.abc import Generator, Iterator
 
     from .members import Listing
@@ -218,6 +218,8 @@ class LayerFiles:
             return self._paths[diff_id]
 
     def _made(self, descriptor: Descriptor, diff_id: Digest) -> bytes:
+        import tempfile  # noqa: PLC0415 - most layers are not unpacked
+
         with read_layer(self._layout, descriptor, diff_id, limit=self._limit) as layer:
             if layer.compression == decompress.NONE and layer.region.offset == 0:
                 return layer.region.path

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError, Fault
@@ -47,13 +46,13 @@ class _Text(NamedTuple):
     condition: str = ""
 
 
-@dataclass
 class _Entry:
-    value: _Text | None = None
-    default: _Text | None = None
-    edits: dict[str, list[_Text]] = field(default_factory=dict)
-    flags: dict[str, _Text] = field(default_factory=dict)
-    flag_defaults: dict[str, _Text] = field(default_factory=dict)
+    def __init__(self, value: _Text | None = None) -> None:
+        self.value = value
+        self.default: _Text | None = None
+        self.edits: dict[str, list[_Text]] = {}
+        self.flags: dict[str, _Text] = {}
+        self.flag_defaults: dict[str, _Text] = {}
 
     @property
     def base(self) -> _Text | None:
@@ -132,7 +131,7 @@ class Variables:
         before = self._entries.get("FILE", _NOTHING).value
         self.unset("FILE")
         if path is not None:
-            self._entries["FILE"] = _Entry(value=_Text(path, None))
+            self._entries["FILE"] = _Entry(_Text(path, None))
         return before.text if before else None
 
     def assign(self, target: Target, operator: str, value: str, at: Location | None) -> None:

@@ -6,7 +6,6 @@ Must not know what any variable means.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import shlex
@@ -273,6 +272,8 @@ def hint_for(name: str) -> str:
     for pattern, hint in _FORMER:
         if re.fullmatch(pattern, name):
             return hint
+    import difflib  # noqa: PLC0415 - for faults alone
+
     tails = {_tail(known): known for known in VARIABLES}
     near = difflib.get_close_matches(_tail(name), tails, n=1, cutoff=0.7)
     near = [tails[tail] for tail in near] or [known for known in VARIABLES if known.startswith(name)]

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import decompress
@@ -183,6 +182,9 @@ def uncompressed(
     if compression == decompress.NONE:
         yield region
         return
+
+    import tempfile  # noqa: PLC0415 - most have no compression
+
     with contextlib.ExitStack() as stack:
         most = decompress.limit_for(region.size, limit)
         try:

@@ -15,9 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
 
 from ..errors import InputError, ToolError
-from . import archive
 from .contents import Contents, check_identity
-from .rpm import archive as rpm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +34,10 @@ _Place = Union[bytes, int]  # of a piece: its bytes, or where it begins in the f
 
 def read_package(path: str, payload: Keeper, size: int | None, digest: str | None, limit: int | None) -> Contents:
     """Read a package of the format that its name tells, as the readers of the formats do."""
-    read = rpm.read_package if path.endswith(".rpm") else archive.read_package
+    if path.endswith(".rpm"):
+        from .rpm.archive import read_package as read  # noqa: PLC0415 - most packages are known and not read
+    else:
+        from .archive import read_package as read  # noqa: PLC0415 - the same
     return read(path, path, payload, size=size, digest=digest, limit=limit)
 
 

@@ -277,6 +277,7 @@ def test_any_names_will_do(store, made):
         assert 0 < len(os.fsencode(text)) < 200
         assert "/" not in text
         assert not text.startswith(".")
+    assert quoted("a/b ü~%.") == "a%2Fb%20%C3%BC~%25."
     for name in NAMES:
         store.note(name, name, made.layer)
     assert len(os.listdir(Path(store.folder, "latest"))) == len(NAMES)

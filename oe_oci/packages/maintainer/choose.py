@@ -29,7 +29,6 @@ from .processors import runs
 from .recall import Recall
 from .runner import Runner, Surroundings, Way
 from .sandbox import CHROOT, OFFLINE, chroot, decides, offline
-from .work import open_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,6 +97,8 @@ def open_maintainer(config: Config, kind: str, memory: Memory, folder: str, jobs
 
     @contextlib.contextmanager
     def start() -> Iterator[Surroundings]:
+        from .work import open_work  # noqa: PLC0415 - what scripts did is mostly known
+
         with contextlib.ExitStack() as stack:
             place = folder
             if config.work_dir is not None:
