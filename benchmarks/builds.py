@@ -1,28 +1,38 @@
 # SPDX-License-Identifier: MIT
-"""The builds of one corpus, each scenario once a round, each image compared with the one it must be."""
+"""The builds of one corpus and those of its peers, each once a round, each image compared with the one it must be."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from typing import TYPE_CHECKING
 
 from benchmarks import corpus, peers
-from benchmarks.measure import Cost, Image, read_image
 from benchmarks.runs import SETTLE, Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+    from benchmarks.measure import Cost, Image
 
 COMPRESSIONS = ("gzip", "zstd")
 
 
 class Builds(Runs):
-    """The runs of one corpus with the layer cache and without, and of the umoci flow."""
+    """The runs of one corpus with the layer cache and without, and those of its peers that are named."""
 
-    def __init__(self, chosen: corpus.Corpus, work: str, timeout: float, *, umoci: bool) -> None:
+    def __init__(self, chosen: corpus.Corpus, work: str, timeout: float, named: Container[str]) -> None:
         super().__init__(chosen, work, timeout)
-        self._umoci = umoci
+        self._peers = [name for name in chosen.peers if name in named]
+        self._compressors: dict[str, Mapping[str, object]] = {}
         self._paranoid = peers.can_be_paranoid()
         self._copy = corpus.Copy(self._made, self._path("input"))
         self._images = {compression: self._references(compression) for compression in COMPRESSIONS}
-        self._layers = self._report()["layers"]
+        self._packages = {
+            layer["name"]: [each["name"] for each in layer.get("packages", ())] for layer in self._report()["layers"]
+        }
 
     def _references(self, compression: str) -> tuple[Image, Image]:
         """The image that builds must give, and the one they must give of the changed input: made without a cache."""
@@ -30,15 +40,19 @@ class Builds(Runs):
         changed = self._image_without_cache(compression)
         self._copy.restore()
         image = self._image_without_cache(compression)
-        if len(image.layers) != 4 or len(image.layers.keys() - changed.layers.keys()) != 1:
-            raise SystemExit(f"{self._corpus.name}: the change is not one of one in four layers")
+        if len(image.layers.keys() - changed.layers.keys()) != 1:
+            raise SystemExit(f"{self._corpus.name}: the change is not one of one layer")
+        self._compressors[compression] = self._report()["compressor"]
         return image, changed
 
     def _image_without_cache(self, compression: str) -> Image:
         cost = self._run(compression, "0")
         if cost.status != 0:
             raise SystemExit(f"{self._corpus.name}: no image after {cost.wall:.0f} s\n{self._messages()}")
-        return read_image(self._path("deploy", "image-oci"))
+        image = self._image()
+        if image is None:
+            raise SystemExit(f"{self._corpus.name}: no sound image")
+        return image
 
     def _run(self, compression: str, cache: str = "1", *options: str) -> Cost:
         # The umoci flow runs no scripts either.
@@ -47,11 +61,12 @@ class Builds(Runs):
 
     def round(self, number: int) -> None:
         """Run each build once."""
-        self._round_of(number, COMPRESSIONS[0])
-        if self._umoci:
-            self._umoci_flow(number)
-        for compression in COMPRESSIONS[1:]:
+        for compression in COMPRESSIONS:
             self._round_of(number, compression)
+            for name in [name for name in self._peers if peers.PEERS[name].compression == compression]:
+                self._peer(number, name)
+            if "limit" in self._corpus.peers:
+                self._limit(number, compression)
 
     def _round_of(self, number: int, compression: str) -> None:
         image, changed = self._images[compression]
@@ -73,19 +88,56 @@ class Builds(Runs):
         corpus.remove(self._path("cache"))
         note("off", self._run(compression, "0"))
 
-    def _umoci_flow(self, number: int) -> None:
-        bundle = self._path("scratch", "bundle")
+    def _peer(self, number: int, name: str) -> None:
+        scenarios = (name, f"{name}-same", f"{name}-changed") if name == "bud" else (name,)
+        for scenario in scenarios:
+            if scenario == "bud-changed":
+                self._copy.change()
+            cost = self._script(self._command(name))
+            self._note(number, peers.PEERS[name].compression, scenario, cost)
+            if cost.status is None:
+                self._peers.remove(name)
+                break
+        if name == "bud":
+            self._copy.restore()
+        corpus.remove(self._path("store"))
+
+    def _command(self, name: str) -> str:
+        """The script of a peer."""
+        rootfs, folders, out = self._copy.place, self._corpus.folders, self._path("deploy", "image-oci")
+        store = self._path("store")
+        if name == "umoci":
+            return peers.umoci_flow(self._fills(self._path("scratch", "bundle")), out, self._path("scratch", "bundle"))
+        if name == "insert":
+            return peers.umoci_insert(rootfs, folders, out)
+        if name == "buildah":
+            return peers.buildah(rootfs, folders, out, store)
+        if name == "bud":
+            return peers.buildah_bud(rootfs, folders, out, store)
+        compressor = {"pigz": ("pigz", "-n"), "zstd": ("zstd", "-q", "-T0")}[name]
+        return peers.packed(peers.tar_of(rootfs), compressor, self._path("deploy"))
+
+    def _fills(self, bundle: str) -> Mapping[str, Sequence[str]]:
         if self._corpus.option == "--rootfs":
-            fills = peers.fills_of_files(self._copy.place, bundle)
-        else:
-            installed = {layer["name"]: [each["name"] for each in layer["packages"]] for layer in self._layers}
-            fills = peers.fills_of_packages(self._copy.place, installed, bundle)
-        script = self._path("umoci.sh")
-        with open(script, "w", encoding="utf-8") as file:
-            file.write(peers.umoci_flow(fills, self._path("deploy", "image-oci"), bundle))
-        corpus.remove(self._path("deploy"))
-        os.mkdir(self._path("deploy"))
-        cost = self._measure(["sh", script])
-        self._note(number, COMPRESSIONS[0], "umoci", cost)
-        self._umoci = cost.status is not None
-        corpus.remove(self._path("scratch"))
+            return peers.fills_of_files(self._copy.place, self._corpus.folders, bundle)
+        return peers.fills_of_packages(self._copy.place, self._packages, bundle)
+
+    def _limit(self, number: int, compression: str) -> None:
+        """What one core takes for the same bytes, as if all cores shared it evenly."""
+        tar, made = self._path("limit.tar"), self._compressors[compression]
+        subprocess.run([*peers.tar_of(self._copy.place), "-f", tar], check=True)
+        words = [str(made["name"]), str(made["level"]), tar, self._path("deploy")]
+        cost = self._script(peers.limit(words))
+        os.unlink(tar)
+        if cost.status == 0:
+            spent = float(self._messages())
+            cost = cost._replace(wall=spent / len(os.sched_getaffinity(0)), cpu=spent)
+        self._note(number, compression, "limit", cost)
+
+    def _image(self) -> Image | None:
+        image = super()._image()
+        packed = os.path.exists(self._path("deploy", peers.PACKED))
+        if image and not packed and len(image.layers) != len(self._corpus.layers):
+            print(f"{len(image.layers)} layers in place of {len(self._corpus.layers)}", file=sys.stderr)
+            return None
+        return image

@@ -8,25 +8,22 @@ paths what is to replace parts of it. Builds see a copy, which can be changed, r
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import string
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import formats, packages, scripts
+from benchmarks import formats, packages, scripts, trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Mapping
 
 # Of other corpora than an earlier version of these modules made, the folder has another name.
-FORMAT = 2
+FORMAT = 3
 
-TOPS = {"base": "usr", "runtime": "opt", "tools": "srv", "app": "var"}
-_MEDIAN, _SPREAD, _LARGEST = 7.3, 1.2, 200_000  # e^7.3 is 1.5 kB
-_A_FOLDER, _A_LINK = 50, 25  # so many files have a folder; one of so many is a link
-_SUFFIXES = ("conf", "h", "json", "py", "txt")
+# The names of what is measured beside oe-oci, as in peers.PEERS; all of them, or the umoci flow alone.
+ALL = ("umoci", "insert", "buildah", "bud", "pigz", "zstd", "limit")
+FLOW = ("umoci",)
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Corpus:
     """`option` is that of oe-oci which takes the input, `layers` are named in the configuration's grammar.
 
     To make it takes the programs `needed`. With a `format` of packages, it is for those that install it; `scripts` is
-    what OCI_PACKAGE_SCRIPTS is then.
+    what OCI_PACKAGE_SCRIPTS is then. Without one, `peers` names what is measured beside oe-oci.
     """
 
     name: str
@@ -44,6 +41,12 @@ class Corpus:
     needed: tuple[str, ...] = ()
     format: str = ""
     scripts: str = "skip"
+    peers: tuple[str, ...] = FLOW
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The top folder of each layer, where the input is a root file system."""
+        return tuple(layer.rpartition("/")[2] for layer in self.layers)
 
     def made(self, folder: str) -> str:
         """Its folder below another, made where it is missing."""
@@ -61,6 +64,7 @@ def corpora() -> dict[str, Corpus]:
     counts = {"files-1k": 1_000, "files-10k": 10_000, "files-50k": 50_000, "files-200k": 200_000}
     found = [_of_files(name, count) for name, count in counts.items()]
     feeds = [_of_packages(name, layers) for name, layers in packages.LAYERS.items()]
+    found += [corpus for feed in feeds for corpus in _of_trees(feed)]
     found += [*feeds, *(_of_format(feed, kind) for feed in feeds for kind in formats.MANAGERS)]
     found += [_of_system(name, names) for name, names in packages.SYSTEMS.items()]
     found += [_of_format(feed, kind, scripted=True) for feed in feeds for kind in formats.SCRIPTED]
@@ -68,8 +72,41 @@ def corpora() -> dict[str, Corpus]:
 
 
 def _of_files(name: str, count: int) -> Corpus:
-    layers = tuple(f"{layer}:directories:/{top}" for layer, top in TOPS.items())
-    return Corpus(name, "--rootfs", layers, lambda place: make_files(place, count))
+    return _of_rootfs(name, trees.TOPS, lambda place: trees.make_files(place, count))
+
+
+def _of_trees(feed: Corpus) -> Iterable[Corpus]:
+    """The packages of a feed unpacked: in its four layers, in sixteen, and as four large files."""
+    name, layers, needed = feed.name.replace("packages", "trees"), packages.LAYERS[feed.name], feed.needed
+    size = trees.LARGE if name == "trees" else trees.LARGE // 32
+
+    def input_of(corpus: Corpus, place: str) -> str:
+        return os.path.join(corpus.made(os.path.dirname(place)), "input")
+
+    def make(place: str) -> None:
+        trees.make_trees(place, input_of(feed, place), layers)
+
+    def make_parts(place: str) -> None:
+        trees.make_parts(place, input_of(tree, place))
+
+    def make_large(place: str) -> None:
+        trees.make_large(place, input_of(tree, place), size)
+
+    tree = _of_rootfs(name, dict(zip(layers, layers)), make, needed, ALL)
+    yield tree
+    yield _of_rootfs(f"{name}-16", dict(zip(trees.PARTS, trees.PARTS)), make_parts, needed, ALL)
+    yield _of_rootfs(name.replace("trees", "large"), dict(zip(layers, layers)), make_large, needed, ALL)
+
+
+def _of_rootfs(
+    name: str,
+    folders: Mapping[str, str],
+    make: Callable[[str], None],
+    needed: tuple[str, ...] = (),
+    peers: tuple[str, ...] = FLOW,
+) -> Corpus:
+    layers = tuple(f"{layer}:directories:/{folder}" for layer, folder in folders.items())
+    return Corpus(name, "--rootfs", layers, make, needed, peers=peers)
 
 
 def _of_packages(name: str, layers: dict[str, tuple[str, ...]]) -> Corpus:
@@ -99,50 +136,6 @@ def _of_system(name: str, names: tuple[str, ...]) -> Corpus:
     )
 
 
-# ---- many small files
-
-
-def make_files(place: str, count: int) -> None:
-    """A root file system of so many files and links in four top folders, and another content for one in the third."""
-    rng = random.Random(1)
-    words = _vocabulary(rng)
-    for top in TOPS.values():
-        for number in range(count // len(TOPS)):
-            _write_file(place, top, number, rng, words)
-    path = os.path.join(TOPS["tools"], _folder_of(0), f"file00.{_SUFFIXES[0]}")
-    with open(os.path.join(place, "input", path), encoding="ascii") as file:
-        other = file.read().swapcase()
-    os.makedirs(os.path.dirname(os.path.join(place, "changed", path)))
-    with open(os.path.join(place, "changed", path), "w", encoding="ascii") as file:
-        file.write(other)
-
-
-def _folder_of(number: int) -> str:
-    return os.path.join(f"part{number // 2500:02d}", f"folder{number // _A_FOLDER % 50:02d}")
-
-
-def _write_file(place: str, top: str, number: int, rng: random.Random, words: list[str]) -> None:
-    folder = os.path.join(place, "input", top, _folder_of(number))
-    within = number % _A_FOLDER
-    os.makedirs(folder, exist_ok=True)
-    names = [f"file{each:02d}.{_SUFFIXES[each % len(_SUFFIXES)]}" for each in (within - 1, within)]
-    path = os.path.join(folder, names[1])
-    if within % _A_LINK == _A_LINK - 1:
-        os.symlink(names[0], path)
-        return
-    size = min(int(rng.lognormvariate(_MEDIAN, _SPREAD)) + 1, _LARGEST)
-    # A word and its blank are five letters at the least.
-    text = " ".join(rng.choices(words, k=size // 5 + 1))[:size]
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
-
-
-def _vocabulary(rng: random.Random) -> list[str]:
-    """Words such as sources have; those that are frequent are in it more than once."""
-    found = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(4, 12))) for _ in range(3000)]
-    return [word for rank, word in enumerate(found) for _ in range(1 + 3000 // (rank + 3))]
-
-
 # ---- the copy that builds see
 
 
@@ -158,7 +151,7 @@ class Copy:
         """Copy all of it again: the same contents and modes, but new inodes and times, as a new checkout has."""
         remove(self.place)
         source = os.path.join(self._made, "input")
-        subprocess.run(["cp", "-R", "--preserve=mode", source, self.place], check=True)
+        subprocess.run(["cp", "-R", "--preserve=mode,links", source, self.place], check=True)
 
     def change(self) -> None:
         self._replace("changed")
@@ -167,28 +160,25 @@ class Copy:
         self._replace("input")
 
     def _replace(self, source: str) -> None:
-        for path in _files(os.path.join(self._made, "changed")):
+        for path in trees.files(os.path.join(self._made, "changed")):
             shutil.copyfile(os.path.join(self._made, source, path), os.path.join(self.place, path))
-
-
-def _files(folder: str) -> Iterator[str]:
-    for found, _, names in os.walk(folder):
-        for name in names:
-            yield os.path.relpath(os.path.join(found, name), folder)
 
 
 def read(folder: str) -> None:
     """Read all files below a folder, so that they are in memory as far as there is room."""
-    for path in _files(folder):
-        with open(os.path.join(folder, path), "rb") as file:
-            while file.read(1 << 20):
-                pass
+    for name in trees.files(folder):
+        path = os.path.join(folder, name)
+        # Links of unpacked packages lead to this machine's files, or nowhere.
+        if not os.path.islink(path):
+            with open(path, "rb") as file:
+                while file.read(1 << 20):
+                    pass
 
 
 def describe(made: str) -> str:
     """How much a corpus's input is."""
     count = packages = size = 0
-    for path in _files(os.path.join(made, "input")):
+    for path in trees.files(os.path.join(made, "input")):
         count += 1
         packages += path.endswith((".deb", ".ipk", ".rpm"))
         size += os.lstat(os.path.join(made, "input", path)).st_size

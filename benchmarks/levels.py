@@ -13,13 +13,21 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from benchmarks import plots
+from benchmarks.table import rows_of
 from oe_oci.compress import BLOCK, choose
 from oe_oci.config import Compression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_LEVELS = {"zlib": range(1, 10), "zlib-ng": range(1, 10), "pyzstd": (1, 2, 3, 4, 6, 9, 12, 15, 19)}
+    Levels = Mapping[int, tuple[float, float]]  # megabytes a second and the compressed part, by level
+
+_LEVELS = {
+    "zlib": (Compression("gzip", None, "zlib"), range(1, 10)),
+    "zlib-ng": (Compression("gzip", None, "zlib-ng"), range(1, 10)),
+    "zstd": (Compression("zstd", None, "pyzstd"), (1, 2, 3, 4, 6, 9, 12, 15, 19)),
+}
 
 
 def read(folders: Sequence[str], most: int) -> list[bytes]:
@@ -59,22 +67,44 @@ def measure(compression: Compression, blocks: Sequence[bytes]) -> tuple[float, i
     return time.process_time() - began, sum(sizes)
 
 
+def table(measured: Mapping[str, Levels], usual: Mapping[str, int]) -> str:
+    """A row for each level, and the speed and the compressed part by each compressor; its usual level is bold."""
+    head = ("Level", *(cell for name in measured for cell in (f"{name} MB/s", "Size")))
+    rows = []
+    for level in sorted({level for found in measured.values() for level in found}):
+        row = [str(level)]
+        for name, found in measured.items():
+            cells = (f"{found[level][0]:.0f}", f"{found[level][1]:.1%}") if level in found else ("-", "-")
+            row += [f"**{cell}**" if level == usual[name] else cell for cell in cells]
+        rows.append(row)
+    return rows_of(head, ("---:",) * len(head), rows)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/levels", description=__doc__)
     parser.add_argument("folders", metavar="FOLDER", nargs="*", default=["/usr/bin", "/usr/lib", "/usr/share"])
     parser.add_argument("--most", metavar="MB", type=int, default=60, help="read of each folder (default: %(default)s)")
+    parser.add_argument("--plot", metavar="FILE", help="draw the curves as SVG")
     arguments = parser.parse_args()
+    if arguments.plot and not plots.can_draw():
+        parser.error("--plot takes matplotlib, which the extra 'bench' of oe-oci brings")
     blocks = read(arguments.folders, arguments.most * 10**6)
     raw = sum(map(len, blocks))
-    print(f"{raw / 1e6:.0f} MB of {', '.join(arguments.folders)}, on one core.\n")
-    print("| Compressor | Level | MB/s | Size |\n| --- | ---: | ---: | ---: |")
-    for name, levels in _LEVELS.items():
-        algorithm = "zstd" if name == "pyzstd" else "gzip"
-        usual = choose(Compression(algorithm, None, name)).identity["level"]
-        for level in levels:
-            spent, size = measure(Compression(algorithm, level, name), blocks)
-            shown = f"**{level}**" if level == usual else level
-            print(f"| {name} | {shown} | {raw / 1e6 / spent:.0f} | {size / raw:.1%} |", flush=True)
+    measured: dict[str, dict[int, tuple[float, float]]] = {}
+    usual, versions = {}, []
+    for name, (compression, numbers) in _LEVELS.items():
+        identity = choose(compression).identity
+        usual[name] = identity["level"]
+        versions.append(f"{name} {identity['version']}")
+        for level in numbers:
+            print(f"{name} {level}", file=sys.stderr)
+            spent, size = measure(compression._replace(level=level), blocks)
+            measured.setdefault(name, {})[level] = (raw / 1e6 / spent, size / raw)
+    print(f"{', '.join(versions)}; {raw / 1e6:.0f} MB of {', '.join(arguments.folders)}, on one core.\n")
+    print(table(measured, usual), end="")
+    if arguments.plot:
+        with open(arguments.plot, "wb") as file:
+            file.write(plots.levels(measured, usual))
     return 0
 
 

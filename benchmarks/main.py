@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Measures builds of oe-oci, with its layer cache and without, umoci's way of building, and package managers."""
+"""Measures builds of oe-oci, with its layer cache and without, other builders of images, and package managers."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import corpus, formats, peers
+from benchmarks import corpus, formats, peers, plots
 from benchmarks.bootstraps import Bootstraps
 from benchmarks.builds import Builds
 from benchmarks.managers import Managers
 from benchmarks.measure import machine, version_of
-from benchmarks.table import FAILED, WRONG, Run, report
+from benchmarks.page import page
+from benchmarks.table import FAILED, WRONG, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORPORA = corpus.corpora()
 _FORMATS = tuple(formats.MANAGERS)
-FULL = ("files-10k", "files-50k", "files-200k", "packages", *(f"packages-{kind}" for kind in _FORMATS))
+FULL = ("trees", "trees-16", "large", "files-10k", "files-50k", "files-200k", "packages")
+FULL += tuple(f"packages-{kind}" for kind in _FORMATS)
 FULL += tuple(f"scripts-{kind}" for kind in _FORMATS)
-QUICK = ("files-1k", "packages-few", *(f"packages-few-{kind}" for kind in _FORMATS))
+QUICK = ("trees-few", "trees-few-16", "large-few", "files-1k", "packages-few")
+QUICK += tuple(f"packages-few-{kind}" for kind in _FORMATS)
 QUICK += tuple(f"scripts-few-{kind}" for kind in _FORMATS)
 
 
@@ -55,9 +58,20 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def write(work: str, runs: Sequence[Run], sizes: dict[str, str], facts: dict[str, Any]) -> None:
     """Write the results so far."""
     with open(os.path.join(work, "results.md"), "w", encoding="utf-8") as file:
-        file.write(report(runs, sizes, facts))
+        file.write(page(runs, sizes, facts))
     with open(os.path.join(work, "results.json"), "w", encoding="utf-8") as file:
         json.dump({"machine": facts, "corpora": sizes, "runs": [run._asdict() for run in runs]}, file, indent=1)
+
+
+def plot(work: str, runs: Sequence[Run]) -> None:
+    """Draw how builds grow with the number of files, where two such corpora or more were measured."""
+    if len({run.corpus for run in runs if run.corpus.startswith(plots.SMALL)}) < 2:
+        return
+    if not plots.can_draw():
+        print("no matplotlib: without the plot of growth; the extra 'bench' of oe-oci brings it", file=sys.stderr)
+        return
+    with open(os.path.join(work, "growth.svg"), "wb") as file:
+        file.write(plots.growth(runs))
 
 
 def main() -> int:
@@ -73,12 +87,19 @@ def main() -> int:
         return run_all(arguments, work)
 
 
+def peers_of(arguments: argparse.Namespace) -> list[str]:
+    """The peers that the corpora ask for and that can be measured here; why others are left out is said."""
+    builds = [CORPORA[name] for name in arguments.corpora if not CORPORA[name].format]
+    asked = {name for chosen in builds for name in chosen.peers}
+    without = {"umoci"} if arguments.without_umoci else set()
+    return [name for name in peers.PEERS if name in asked - without and peers.can_run(name)]
+
+
 def run_all(arguments: argparse.Namespace, work: str) -> int:
     """Measure each corpus in turn, and print the tables; the exit status."""
-    umoci = not arguments.without_umoci and peers.present(peers.UMOCI_TOOLS, "the umoci flow")
-    facts = {**machine(work), "oe-oci": version_of(peers.OE_OCI, "--version")}
-    if umoci:
-        facts["umoci"] = version_of("umoci", "--version")
+    named = peers_of(arguments)
+    facts = {**machine(work), "oe-oci": version_of(peers.OE_OCI, "--version"), "peers": peers.versions(named)}
+    peers.compile_oe_oci()
     runs: list[Run] = []
     sizes: dict[str, str] = {}
     print(f"{work} is on {facts['file system']}", file=sys.stderr)
@@ -92,7 +113,7 @@ def run_all(arguments: argparse.Namespace, work: str) -> int:
         elif chosen.format:
             builds = Managers(chosen, work, arguments.timeout)
         else:
-            builds = Builds(chosen, work, arguments.timeout, umoci=umoci)
+            builds = Builds(chosen, work, arguments.timeout, named)
         sizes[name] = builds.size
         for number in range(1, arguments.rounds + 1):
             builds.round(number)
@@ -100,8 +121,9 @@ def run_all(arguments: argparse.Namespace, work: str) -> int:
             write(work, [*runs, *builds.runs], sizes, facts)
         runs += builds.runs
         builds.close()
-    print(report(runs, sizes, facts))
-    print(f"{work}/results.md and {work}/results.json have this.", file=sys.stderr)
+    plot(work, runs)
+    print(page(runs, sizes, facts))
+    print(f"{work} has this as results.md and results.json.", file=sys.stderr)
     return int(any(run.outcome in (FAILED, WRONG) for run in runs))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Builds of the same packages by the built-in installer and by the format's package manager, in turn."""
+"""Builds of the same packages by the built-in installer, the format's package manager and mmdebstrap, in turn."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks import corpus, formats, peers
+from benchmarks.measure import version_of
 from benchmarks.runs import SETTLE, Runs
 from benchmarks.table import BUILT_IN
 
 if TYPE_CHECKING:
-    from benchmarks.measure import Image
+    from benchmarks.measure import Cost, Image
 
 _COMPRESSION = "gzip"
 
@@ -27,6 +28,9 @@ class Managers(Runs):
         self._managers = {BUILT_IN: "builtin"}
         if name := native(chosen.format):
             self._managers[name] = "native"
+        self._extracts = chosen.format == "deb" and chosen.scripts == "skip" and peers.can_run("mmdebstrap")
+        if self._extracts:
+            self.facts["mmdebstrap"] = version_of("mmdebstrap", "--version")
         self._images: dict[str, Image] = {}
         self._packages: set[tuple[str, str]] = set()
         time.sleep(SETTLE)
@@ -44,8 +48,18 @@ class Managers(Runs):
                 image = self._note(number, _COMPRESSION, scenario, cost, self._images.get(manager), manager)
                 if image:
                     self._images.setdefault(manager, image)
+            if scenario == "cold" and self._extracts:
+                self._note(number, _COMPRESSION, scenario, self._mmdebstrap(), manager="mmdebstrap")
+
+    def _mmdebstrap(self) -> Cost:
+        """It unpacks the packages that are in the image, and makes what a layer is."""
+        names = ",".join(sorted({name for _, name in self._packages}))
+        words = peers.mmdebstrap("extract", names, self._feed)
+        return self._script(peers.packed(words, peers.PIGZ, self._path("deploy")))
 
     def _image(self) -> Image | None:
+        if os.path.exists(self._path("deploy", peers.PACKED)):
+            return super()._image()
         runs = self._corpus.scripts != "skip"
         found = {
             (layer["name"], package["name"])

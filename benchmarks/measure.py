@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import threading
@@ -91,6 +92,21 @@ def read_image(layout: str) -> Image:
     return Image(entry["digest"], {layer["digest"]: layer["size"] for layer in manifest["layers"]})
 
 
+def read_packed(place: str, name: str) -> Image:
+    """The layer that is packed in a folder as the file `name`, once it is found to have the digest beside it.
+
+    Raises:
+        ValueError: it has not.
+        OSError: something is missing.
+    """
+    path = os.path.join(place, name)
+    with open(path, "rb") as file, open(os.path.join(place, "digest"), encoding="ascii") as said:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if said.read().split()[0] != digest:
+            raise ValueError(f"{name} has not the digest that is said of it")
+    return Image("", {f"sha256:{digest}": os.path.getsize(path)})
+
+
 def _check(layout: str, digest: str) -> str:
     path = os.path.join(layout, "blobs", *digest.split(":"))
     with open(path, "rb") as file:
@@ -135,6 +151,7 @@ def file_system(path: str) -> str:
 
 
 def version_of(*command: str) -> str:
-    """The last word of the first line that a program prints of its version."""
+    """The version in the first line that a program prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[0].split()[-1]
+    found = re.search(r"\d+\.[\w.+~-]*\w", done.stdout.splitlines()[0])
+    return found[0] if found else "unknown"

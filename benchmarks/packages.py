@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TOOLS = ("apt-get", "dpkg-deb")
 
@@ -26,21 +28,26 @@ LAYERS = {
     "packages": {
         "base": (
             *("base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "dash", "dpkg"),
-            *("debianutils", "diffutils", "findutils", "grep", "gzip", "hostname", "login", "mount", "ncurses-bin"),
-            *("netbase", "openssl", "passwd", "perl-base", "procps", "sed", "tar", "tzdata", "util-linux"),
+            *("debianutils", "diffutils", "findutils", "grep", "gzip", "hostname", "init-system-helpers", "libc-bin"),
+            *("login", "mount", "ncurses-base", "ncurses-bin", "netbase", "openssl", "passwd", "perl-base", "procps"),
+            *("sed", "tar", "tzdata", "util-linux"),
         ),
         "runtime": (
-            *("libglib2.0-0", "libstdc++6", "libxml2", "python3", "python3-cryptography", "python3-requests"),
-            *("python3-venv", "python3-yaml"),
+            *("libglib2.0-0", "libgmp10", "libsqlite3-0", "libstdc++6", "libxml2", "python3", "python3-cryptography"),
+            *("python3-requests", "python3-venv", "python3-yaml"),
         ),
         "tools": (
             *("curl", "file", "git", "iproute2", "iputils-ping", "jq", "less", "openssh-client", "perl", "rsync"),
             *("strace", "systemd", "tcpdump", "vim-tiny"),
         ),
-        "app": ("fonts-dejavu-core", "locales", "nginx-light", "python3-flask", "python3-numpy", "redis-server"),
+        "app": (
+            *("fonts-dejavu-core", "locales", "nginx-light", "python3-flask", "python3-numpy", "redis-server"),
+            "sqlite3",
+        ),
     },
 }
 CHANGED = "jq"  # a small package of the third layer
+DOCUMENT = os.path.join("usr", "share", "doc", CHANGED, "copyright")  # a file of it
 
 # By corpus: what a Debian system is made of, with scripts that rely on one another. All that they depend on comes with
 # them; usr-is-merged is what a new system has in place of usrmerge.
@@ -94,24 +101,53 @@ def file_of(name: str, feed: str) -> str:
 
 
 def _fetch(names: Sequence[str], state: str, feed: str) -> None:
-    """Fetch packages into the folder `feed`; apt's state is our own, where nothing is installed, and is removed."""
+    """Fetch packages into the folder `feed`; apt's state, in which nothing is installed, is removed."""
+    with _apt(state) as apt:
+        apt("install", "-y", "--download-only", *names)
+        for path in glob.glob(os.path.join(state, "archives", "*.deb")):
+            shutil.move(path, feed)
+
+
+def groups(feed: str, layers: Mapping[str, Sequence[str]], state: str) -> dict[str, list[str]]:
+    """The files of a feed that each layer brings: what it names and all that needs, but for those of layers before."""
+    found: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    names: list[str] = []
+    with _apt(state, feed) as apt:
+        for layer, more in layers.items():
+            names += more
+            uris = apt("install", "-y", "--print-uris", *names)
+            files = {*re.findall(r"(?m)^'\S+' (\S+\.deb) ", uris)}
+            found[layer] = sorted(files - seen)
+            seen |= files
+    return found
+
+
+@contextlib.contextmanager
+def _apt(state: str, feed: str | None = None) -> Iterator[Callable[..., str]]:
+    """Runs apt-get with a state of its own in a folder, which is removed; its sources are the machine's, or a feed."""
     for part in ("lists/partial", "archives/partial"):
         os.makedirs(os.path.join(state, part))
-    for file, text in (("status", ""), ("apt.conf", _APT_CONF.format(state))):
+    conf = _APT_CONF.format(state)
+    if feed is not None:
+        conf += f'Dir::Etc::SourceList "{state}/sources.list";\nDir::Etc::SourceParts "-";\n'
+    sources = f"deb [trusted=yes] copy:{feed} ./\n"
+    for file, text in (("status", ""), ("apt.conf", conf), ("sources.list", sources)):
         with open(os.path.join(state, file), "w", encoding="utf-8") as out:
             out.write(text)
-    for words in (["update"], ["install", "-y", "--download-only", *names]):
-        run("apt-get", "-q", "-c", os.path.join(state, "apt.conf"), *words)
-    for path in glob.glob(os.path.join(state, "archives", "*.deb")):
-        shutil.move(path, feed)
+
+    def apt(*words: str) -> str:
+        return run("apt-get", "-q", "-c", os.path.join(state, "apt.conf"), *words)
+
+    apt("update")
+    yield apt
     shutil.rmtree(state)
 
 
 def _rebuild(old: str, new: str, unpacked: str) -> None:
     """The same package with another text of the same size in one file of its documentation."""
     run("dpkg-deb", "--raw-extract", old, unpacked)
-    path = os.path.join("usr", "share", "doc", CHANGED, "copyright")
-    with open(os.path.join(unpacked, path), "rb+") as file:
+    with open(os.path.join(unpacked, DOCUMENT), "rb+") as file:
         before = file.read()
         file.seek(0)
         file.write(before.swapcase())

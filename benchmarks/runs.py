@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from benchmarks import corpus, peers
-from benchmarks.measure import Cost, Image, measure, read_image
+from benchmarks.measure import Cost, Image, measure, read_image, read_packed
 from benchmarks.table import DONE, EXPIRED, FAILED, WRONG, Run
 
 # oe-oci remembers a file only if its last change was two seconds or more before the build.
@@ -25,6 +25,7 @@ class Runs:
     def __init__(self, chosen: corpus.Corpus, work: str, timeout: float) -> None:
         self.runs: list[Run] = []
         self.facts: dict[str, str] = {}
+        self._entries = 0
         self._corpus, self._timeout = chosen, timeout
         self._place = os.path.join(work, "run")
         corpus.remove(self._place)
@@ -60,11 +61,22 @@ class Runs:
 
     def _take_facts(self, compression: str) -> None:
         report = self._report()
+        self._entries = sum(layer.get("changed", 0) + layer.get("removed", 0) for layer in report["layers"])
         made, tool = report["compressor"], report.get("packageManager", {})
         self.facts[compression] = f"{made['name']} {made['version']}, level {made['level']}"
         if "version" in tool:
             more = [f"{name} {version}" for name, version in tool.items() if name not in ("name", "version")]
             self.facts[tool["name"]] = ", ".join([tool["version"], *more])
+
+    def _script(self, text: str) -> Cost:
+        """One run of a script for bash, into an empty deploy folder; of its scratch nothing is left."""
+        corpus.remove(self._path("deploy"))
+        os.mkdir(self._path("deploy"))
+        with open(self._path("script"), "w", encoding="utf-8") as file:
+            file.write(text)
+        cost = self._measure(["bash", self._path("script")])
+        corpus.remove(self._path("scratch"))
+        return cost
 
     def _measure(self, command: list[str]) -> Cost:
         corpus.remove(self._path("scratch"))
@@ -103,7 +115,7 @@ class Runs:
             size = sum(image.layers.values()) if image else 0
             if image is None or image != (wanted or image):
                 outcome = WRONG
-        run = Run(self._corpus.name, number, compression, scenario, outcome, *cost[1:], size, manager)
+        run = Run(self._corpus.name, number, compression, scenario, outcome, *cost[1:], size, manager, self._entries)
         self.runs.append(run)
         words = " ".join(filter(None, (run.corpus, str(number), compression, manager, scenario)))
         print(f"{words}: {outcome}, {run.wall:.2f} s", file=sys.stderr)
@@ -111,6 +123,8 @@ class Runs:
 
     def _image(self) -> Image | None:
         try:
+            if os.path.exists(self._path("deploy", peers.PACKED)):
+                return read_packed(self._path("deploy"), peers.PACKED)
             return read_image(self._path("deploy", "image-oci"))
         except (OSError, KeyError, ValueError) as error:
             print(error, file=sys.stderr)

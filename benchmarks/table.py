@@ -8,32 +8,36 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 # In the order they run in.
 SCENARIOS = {
     "cold": "cold, empty cache",
     "same": "nothing changed",
     "paranoid": "nothing changed, `--paranoid`",
-    "changed": "one of four layers changed",
+    "changed": "one layer changed",
     "copied": "same content, every file new",
     "off": 'cold, `OCI_LAYER_CACHE = "0"`',
     "umoci": "umoci flow",
+    "insert": "umoci insert",
+    "buildah": "buildah from, copy, commit, push",
+    "bud": "buildah bud, empty cache",
+    "bud-same": "buildah bud, nothing changed",
+    "bud-changed": "buildah bud, one layer changed",
+    "pigz": "tar, pigz, both digests",
+    "zstd": "tar, zstd, both digests",
+    "limit": "limit",
 }
+OWN = ("cold", "same", "paranoid", "changed", "copied", "off")  # of oe-oci
 BUILT_IN = "built in"
 DONE, FAILED, WRONG, EXPIRED = "done", "failed", "wrong image", "took too long"
-
-NOTE = """\
-Medians of {rounds}; wall seconds have the least and the most in brackets. A ratio is the median of those within each
-round: how many times faster the row is. Wall seconds of a machine that does other work too can only be compared within
-one run of this benchmark; CPU seconds and ratios within a round bear it better.
-"""
 
 
 class Run(NamedTuple):
     """One measured build. `size` is what its layers take in the layout, in bytes; 0 where there is no image.
 
-    Where package managers are compared, `manager` is the one that installed.
+    Where package managers are compared, `manager` is the one that installed. `entries` is how many oe-oci last made an
+    image of the same input of.
     """
 
     corpus: str
@@ -46,33 +50,23 @@ class Run(NamedTuple):
     peak: float
     size: int
     manager: str = ""
-
-
-def report(runs: Sequence[Run], corpora: Mapping[str, str], machine: Mapping[str, object]) -> str:
-    """The whole page; `corpora` says of each corpus how much it is."""
-    rounds = len({run.round for run in runs})
-    parts = [
-        "# Benchmarks\n",
-        "".join(f"- {key}: {value}\n" for key, value in machine.items()),
-        NOTE.format(rounds="1 round" if rounds == 1 else f"{rounds} rounds"),
-    ]
-    for corpus, size in corpora.items():
-        parts += [f"## {corpus}: {size}\n", table([run for run in runs if run.corpus == corpus])]
-    return "\n".join(parts)
+    entries: int = 0
 
 
 def table(runs: Sequence[Run]) -> str:
     """A table of the runs of one corpus: a row for each compression, scenario and package manager."""
-    other = "package manager" if any(run.manager for run in runs) else "umoci flow"
-    rows = [
-        ("Layers", "Build", "Wall s", "CPU s", "Peak MiB", "Layers MB", "vs cold", f"vs {other}"),
-        ("---", "---", *["---:"] * 6),
-    ]
+    head = ("Layers", "Build", "Wall s", "CPU s", "Peak MiB", "Layers MB", "vs cold")
     compressions, managers = ({getattr(run, fact): None for run in runs} for fact in ("compression", "manager"))
+    rows = []
     for key in itertools.product(compressions, SCENARIOS, managers):
         every = [run for run in runs if (run.compression, run.scenario, run.manager) == key]
         rows += [_row(runs, every)] if every else []
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return rows_of(head, ("---", "---", *["---:"] * 5), rows)
+
+
+def rows_of(head: Sequence[str], lines: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; `lines` stand below its head."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, lines, *rows))
 
 
 def _row(runs: Sequence[Run], every: Sequence[Run]) -> tuple[str, ...]:
@@ -82,20 +76,12 @@ def _row(runs: Sequence[Run], every: Sequence[Run]) -> tuple[str, ...]:
     build = f"{first.manager}: {SCENARIOS[first.scenario]}" if first.manager else SCENARIOS[first.scenario]
     head = (first.compression, build + (f" (**{faults}**: {len(every) - len(good)})" if faults else ""))
     if not good:
-        return (*head, *["-"] * 6)
-
-    def is_cold(run: Run) -> bool:
-        return (run.compression, run.scenario, run.manager) == (first.compression, "cold", first.manager)
-
-    managed = {run.scenario for run in runs if run.manager not in ("", BUILT_IN)}
-    # What knows no cache runs once a round.
-    situation = first.scenario if first.scenario in managed else "cold"
-
-    def is_other(run: Run) -> bool:
-        if first.manager:
-            return run.scenario == situation and run.manager != BUILT_IN
-        return run.scenario == "umoci"
-
+        return (*head, *["-"] * 5)
+    cold = [
+        run
+        for run in runs
+        if (run.compression, run.scenario, run.manager) == (first.compression, "cold", first.manager)
+    ]
     walls = [run.wall for run in good]
     return (
         *head,
@@ -103,15 +89,14 @@ def _row(runs: Sequence[Run], every: Sequence[Run]) -> tuple[str, ...]:
         seconds(median(run.cpu for run in good)),
         f"{median(run.peak for run in good):.0f}",
         f"{median(run.size for run in good) / 1e6:.1f}",
-        _times(ratio(runs, good, is_cold)),
-        _times(ratio(runs, good, is_other)),
+        times(ratio(cold, good)),
     )
 
 
-def ratio(runs: Sequence[Run], rows: Sequence[Run], is_base: Callable[[Run], bool]) -> float | None:
-    """The median, over the rounds that have both, of the base's seconds over the row's; None where no round has."""
-    bases = {run.round: run.wall for run in runs if is_base(run) and run.outcome == DONE}
-    found = [bases[run.round] / run.wall for run in rows if run.round in bases]
+def ratio(above: Iterable[Run], below: Iterable[Run], of: str = "wall") -> float | None:
+    """The median, over the rounds that have both, of the one's figure over the other's; None where no round has."""
+    bases = {run.round: getattr(run, of) for run in above if run.outcome == DONE}
+    found = [bases[run.round] / getattr(run, of) for run in below if run.outcome == DONE and run.round in bases]
     return median(found) if found else None
 
 
@@ -120,5 +105,5 @@ def seconds(value: float) -> str:
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def _times(value: float | None) -> str:
+def times(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}x" if value < 10 else f"{value:.0f}x"
