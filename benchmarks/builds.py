@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -126,7 +127,7 @@ class Builds(Runs):
         """What one core takes for the same bytes, as if all cores shared it evenly."""
         tar, made = self._path("limit.tar"), self._compressors[compression]
         subprocess.run([*peers.tar_of(self._copy.place), "-f", tar], check=True)
-        words = [str(made["name"]), str(made["level"]), tar, self._path("deploy")]
+        words = [json.dumps(made), tar, self._path("deploy")]
         cost = self._script(peers.limit(words))
         os.unlink(tar)
         if cost.status == 0:

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     Levels = Mapping[int, tuple[float, float]]  # megabytes a second and the compressed part, by level
 
-_LEVELS = {
+# By compressor; a level of None is what is taken where none is asked for.
+_LEVELS: dict[str, tuple[Compression, Sequence[int | None]]] = {
     "zlib": (Compression("gzip", None, "zlib"), range(1, 10)),
     "zlib-ng": (Compression("gzip", None, "zlib-ng"), range(1, 10)),
     "zstd": (Compression("zstd", None, "pyzstd"), (1, 2, 3, 4, 6, 9, 12, 15, 19)),
+    "zstd, tuned": (Compression("zstd", None, "pyzstd"), (None,)),
 }
 
 
@@ -75,7 +77,7 @@ def table(measured: Mapping[str, Levels], usual: Mapping[str, int]) -> str:
         row = [str(level)]
         for name, found in measured.items():
             cells = (f"{found[level][0]:.0f}", f"{found[level][1]:.1%}") if level in found else ("-", "-")
-            row += [f"**{cell}**" if level == usual[name] else cell for cell in cells]
+            row += [f"**{cell}**" if level == usual.get(name) else cell for cell in cells]
         rows.append(row)
     return rows_of(head, ("---:",) * len(head), rows)
 
@@ -91,16 +93,20 @@ def main() -> int:
     blocks = read(arguments.folders, arguments.most * 10**6)
     raw = sum(map(len, blocks))
     measured: dict[str, dict[int, tuple[float, float]]] = {}
-    usual, versions = {}, []
+    usual, versions = {}, {}
     for name, (compression, numbers) in _LEVELS.items():
-        identity = choose(compression).identity
-        usual[name] = identity["level"]
-        versions.append(f"{name} {identity['version']}")
-        for level in numbers:
+        own = choose(compression).identity
+        versions[str(own["name"])] = str(own["version"])
+        for number in numbers:
+            identity = choose(compression._replace(level=number)).identity
+            level = identity["level"]
             print(f"{name} {level}", file=sys.stderr)
-            spent, size = measure(compression._replace(level=level), blocks)
+            if identity == own:
+                usual[name] = level
+            spent, size = measure(compression._replace(level=number), blocks)
             measured.setdefault(name, {})[level] = (raw / 1e6 / spent, size / raw)
-    print(f"{', '.join(versions)}; {raw / 1e6:.0f} MB of {', '.join(arguments.folders)}, on one core.\n")
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    print(f"{named}; {raw / 1e6:.0f} MB of {', '.join(arguments.folders)}, on one core.\n")
     print(table(measured, usual), end="")
     if arguments.plot:
         with open(arguments.plot, "wb") as file:

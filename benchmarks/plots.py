@@ -77,7 +77,8 @@ def levels(measured: Mapping[str, Mapping[int, tuple[float, float]]], usual: Map
             (line,) = place.plot(*zip(*points.values()), label=name)
             for level, point in points.items():
                 place.annotate(str(level), point, (0, 5), textcoords="offset points", ha="center", fontsize=7)
-            place.plot(*points[usual[name]], markersize=8, fillstyle="none", color=line.get_color())
+            if name in usual:
+                place.plot(*points[usual[name]], markersize=8, fillstyle="none", color=line.get_color())
         place.set(xlabel="MB/s of one core", ylabel="raw bytes for each compressed one", xscale="log")
         _label(place.xaxis)
         place.legend()

@@ -241,7 +241,7 @@ class TestPacked:
     def test_limit_packs_all_of_the_bytes(self, tmp_path: Path, name: str):
         raw = b"".join(number.to_bytes(3, "big") for number in range(700_000))
         (tmp_path / "raw.tar").write_bytes(raw)
-        assert limit.pack(name, 3, str(tmp_path / "raw.tar"), str(tmp_path)) > 0
+        assert limit.pack({"name": name, "level": 3}, str(tmp_path / "raw.tar"), str(tmp_path)) > 0
         assert sum(read_packed(str(tmp_path), peers.PACKED).layers.values()) < len(raw)
         made = (tmp_path / peers.PACKED).read_bytes()
         assert (pyzstd.decompress(made) if name == "pyzstd" else gzip.decompress(made)) == raw
