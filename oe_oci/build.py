@@ -27,7 +27,8 @@ from .staging import staging
 if TYPE_CHECKING:
     from .archive import ArchiveFacts
     from .base import Base
-    from .layer import Finish, Seen
+    from .cache import Verdict
+    from .layer import Finish, LayerBlob, Seen
     from .memory import Memory
     from .packages.installation import Installer
     from .plan import PlannedLayer
@@ -101,7 +102,7 @@ class _Writer:
         self._folder = folder
         self._cache = open_cache(config, method.identity, memory.digests)
         self._done = done
-        self._last: tuple[LayerReport, Finish] | None = None
+        self._last: tuple[LayerReport, Callable[[], tuple[LayerBlob, Verdict | None]]] | None = None
         self._held = contextlib.ExitStack()  # what the last layer holds open until it is finished
         os.makedirs(folder)
 
@@ -134,22 +135,24 @@ class _Writer:
 
         if self._cache is None:
             self.finish()
-            self._last = report, write()
+            made = write()
+            self._last = report, lambda: (made(), None)
             return
         subject = self._cache.subject(planned, found)
         self.finish()
-        verdict, finish = self._cache.fetch(subject, self._folder, write, self._held)
+        key, fetched = self._cache.fetch(subject, self._folder, write, self._held)
         if installer is not None and planned.packages is not None:
-            installer.keep(delta, subject.shape.digest, verdict.key)
-        self._last = report._replace(cache=verdict), finish
+            installer.keep(delta, subject.shape.digest, key)
+        self._last = report, fetched
 
     def finish(self) -> None:
         """Finish the layer that was started last."""
         if self._last is not None:
-            (report, finish), self._last = self._last, None
-            blob = finish()
+            (report, fetched), self._last = self._last, None
+            blob, verdict = fetched()
             self._held.close()
-            self._done(report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id))
+            report = report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
+            self._done(report)
 
 
 def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Method) -> tuple[BuildReport, NewImage]:

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .differences import EPOCH, Changes, Difference, lines_of
@@ -38,6 +39,7 @@ _FIRST = "nothing is kept of it"
 _LOST = "it is not the one that was kept last, whose listing is lost"
 
 Write = Callable[["Seen"], "Finish"]
+Fetched = Callable[[], "tuple[LayerBlob, Verdict]"]
 
 
 class Verdict(NamedTuple):
@@ -122,62 +124,72 @@ class LayerCache:
             return Verdict(key, "")
         return self._explained(subject, digests, Verdict(key, reason), earlier)
 
-    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> tuple[Verdict, Finish]:
-        """A layer's blob, in `folder` under its digest's name: taken from the store, else made by `write` and kept.
+    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> tuple[str, Fetched]:
+        """The key of a layer, and what gives its blob: taken from the store, else made by `write` and kept.
 
-        `write` makes the blob there, and tells of each content what it was told of itself. The blob is there and kept
-        once the function returned was called, and until then `held` keeps other builds from making the same layer.
+        `write` makes it in `folder`, and tells of each content what it was told of itself. The blob is there under its
+        digest's name, and kept, once the function returned was called. Until then `held` keeps other builds from making
+        the same layer, and the bytes of one that is kept are checked by a thread.
 
         Raises:
-            InputError, ToolError: a content can not be read, or the folder not be written to.
+            InputError, ToolError: a content can not be read, or the folder not be written to; so does the function.
         """
-        found = self._take(subject, folder)
+        digests, found = self._find(subject)
         if isinstance(found, str):
-            if held.enter_context(self._store.making(subject.shape.digest)):
-                found = self._take(subject, folder)
-            if isinstance(found, str):
-                return self._make(subject, folder, write, found)
-        blob = LayerBlob(found.blob, found.diff_id, found.raw_size)
-        return Verdict(found.key, ""), lambda: blob
+            return self._made(subject, folder, write, held, found)
+        taken = held.enter_context(ThreadPoolExecutor(1, "cache")).submit(self._take, subject, found, digests, folder)
 
-    def _take(self, subject: Subject, folder: str) -> CachedLayer | str:
-        """A layer whose blob is in `folder` now; else why the one that is kept can not be had, empty where none is."""
+        def fetched() -> tuple[LayerBlob, Verdict]:
+            reason = taken.result()
+            return self._made(subject, folder, write, held, reason)[1]() if reason else _hit(found)
+
+        return found.key, fetched
+
+    def _find(self, subject: Subject) -> tuple[bytes, CachedLayer | str]:
+        """The digests of a layer's contents, and the layer that is kept.
+
+        In its place why it can not be had, empty where there never was one; nothing is read then for that alone.
+        """
         if not self._store.has_shape(subject.shape.digest):
-            return ""
+            return b"", ""
         digests = self._read(subject)
-        found = self._store.find(subject.shape.digest, key_of(subject.shape, digests))
-        if isinstance(found, str):
-            return found
+        return digests, self._store.find(subject.shape.digest, key_of(subject.shape, digests))
+
+    def _take(self, subject: Subject, found: CachedLayer, digests: bytes, folder: str) -> str:
+        """Put a layer's blob into the folder; why it can not be, empty where it was."""
         path = os.path.join(folder, found.blob.digest.hex)
         reason = self._store.take(found, path)
-        if reason:
-            return reason
-        if self._store.listing(found) is None:
+        if not reason and self._store.listing(found) is None:
             # Only who makes a layer could else put it back; a clean-up would take the whole layer for damaged.
-            blob = LayerBlob(found.blob, found.diff_id, found.raw_size)
-            self._keep(subject, found.key, blob, path, pack(listing_of(subject.shape, digests)))
-        else:
+            self._keep(subject, found.key, _hit(found)[0], path, pack(listing_of(subject.shape, digests)))
+        elif not reason:
             self._store.note(self._config.names.base, subject.name, found)
-        return found
+        return reason
 
-    def _make(self, subject: Subject, folder: str, write: Write, reason: str) -> tuple[Verdict, Finish]:
-        digests = bytearray()
+    def _made(self, subject: Subject, folder: str, write: Write, held: ExitStack, reason: str) -> tuple[str, Fetched]:
+        """As `fetch`, of a layer that can not be had for this reason."""
+        if held.enter_context(self._store.making(subject.shape.digest)):
+            digests, found = self._find(subject)
+            reason = found if isinstance(found, str) else self._take(subject, found, digests, folder)
+            if not isinstance(found, str) and not reason:
+                return found.key, lambda: _hit(found)
+        read = bytearray()
 
         def seen(content: Content, digest: bytes) -> None:
-            digests.extend(digest)
+            read.extend(digest)
             self._digests.learn(content, digest)
 
         finish = write(seen)
-        key = key_of(subject.shape, digests)
-        verdict = self._explained(subject, digests, Verdict(key, reason), self._earlier(subject))
-        packed = pack(listing_of(subject.shape, digests))
+        key = key_of(subject.shape, read)
+        verdict = self._explained(subject, read, Verdict(key, reason), self._earlier(subject))
+        packed = pack(listing_of(subject.shape, read))
 
-        def kept() -> LayerBlob:
+        def kept() -> tuple[LayerBlob, Verdict]:
             blob = finish()
             self._keep(subject, key, blob, os.path.join(folder, blob.name), packed)
-            return blob
+            return blob, verdict
 
-        return verdict, kept
+        return key, kept
 
     def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, packed: bytes) -> None:
         digest = Digest("sha256", hashlib.sha256(packed).hexdigest())
@@ -230,6 +242,10 @@ class LayerCache:
         """The lines of a layer's listing; None where it is not there, or of another format."""
         packed = self._store.listing(layer) if layer.facts.get("format") == FORMAT else None
         return None if packed is None else frozenset(unpack(packed).split(b"\n"))
+
+
+def _hit(found: CachedLayer) -> tuple[LayerBlob, Verdict]:
+    return LayerBlob(found.blob, found.diff_id, found.raw_size), Verdict(found.key, "")
 
 
 def open_cache(config: Config, compressor: dict[str, Any], digests: Digests) -> LayerCache | None:

@@ -89,8 +89,9 @@ class Project:
             return held.enter_context(LayerWriter(found, str(target), METHOD, jobs=1)).write(seen)
 
         with contextlib.ExitStack() as held:
-            verdict, finish = cache.fetch(cache.subject(planned, found), str(target), write, held)
-            blob = finish()
+            key, fetched = cache.fetch(cache.subject(planned, found), str(target), write, held)
+            blob, verdict = fetched()
+        assert verdict.key == key
         assert os.listdir(target) == [blob.name]
         assert blob.descriptor.size == (target / blob.name).stat().st_size
         assert verdict.hit != bool(made)
