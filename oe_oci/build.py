@@ -100,7 +100,7 @@ class _Writer:
         self._options = options
         self._method = method
         self._folder = folder
-        self._cache = open_cache(config, method.identity, memory.digests)
+        self._cache = open_cache(config, method.identity, memory.digests, options.jobs)
         self._done = done
         self._last: tuple[LayerReport, Callable[[], tuple[LayerBlob, Verdict | None]]] | None = None
         self._held = contextlib.ExitStack()  # what the last layer holds open until it is finished

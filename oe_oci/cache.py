@@ -80,13 +80,16 @@ class Subject(NamedTuple):
 
 
 class LayerCache:
-    """The layers kept in the folder `folder`, for one image, compressed in one way."""
+    """The layers kept in the folder `folder`, for one image, compressed in one way; `jobs` threads read contents."""
 
-    def __init__(self, folder: str, config: Config, compressor: dict[str, Any], digests: Digests) -> None:
+    def __init__(
+        self, folder: str, config: Config, compressor: dict[str, Any], digests: Digests, jobs: int = 1
+    ) -> None:
         self._store = Store(folder)
         self._config = config
         self._compressor = compressor
         self._digests = digests
+        self._jobs = jobs
         self._failed = False
 
     def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
@@ -206,7 +209,7 @@ class LayerCache:
 
     def _read(self, subject: Subject) -> bytes:
         """The digests of a layer's contents, read where they are not known."""
-        return b"".join(map(self._digests, subject.shape.contents))
+        return self._digests.every(subject.shape.contents, self._jobs)
 
     def _earlier(self, subject: Subject) -> list[CachedLayer]:
         """What the layer was before, the last one first."""
@@ -248,6 +251,6 @@ def _hit(found: CachedLayer) -> tuple[LayerBlob, Verdict]:
     return LayerBlob(found.blob, found.diff_id, found.raw_size), Verdict(found.key, "")
 
 
-def open_cache(config: Config, compressor: dict[str, Any], digests: Digests) -> LayerCache | None:
+def open_cache(config: Config, compressor: dict[str, Any], digests: Digests, jobs: int = 1) -> LayerCache | None:
     """The cache of a configuration's layers, None where it asks for none."""
-    return None if config.cache_dir is None else LayerCache(config.cache_dir, config, compressor, digests)
+    return None if config.cache_dir is None else LayerCache(config.cache_dir, config, compressor, digests, jobs)

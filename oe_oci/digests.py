@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from . import kept
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .content import Content
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
+_LARGE = 64 << 10  # bytes from which on a thread of its own is worth while
 _KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
 _NEAR = 64 * _RECORD
 _HEAD = b"oe-oci digests 1\n"
@@ -70,6 +72,20 @@ class Digests:
             known = bytes.fromhex(content_digest(content))
             self.learn(content, known)
         return known
+
+    def every(self, contents: Iterable[Content], jobs: int) -> bytes:
+        """The SHA-256 of the bytes of each content, one after the other; large ones are read in `jobs` threads.
+
+        Raises:
+            InputError, ToolError: one can not be read.
+        """
+        contents = list(contents)
+        large = dict.fromkeys(one for one in contents if one.size >= _LARGE and not self.known(one))
+        if large:
+            with ThreadPoolExecutor(jobs, "digests") as pool:
+                for content, digest in zip(large, pool.map(content_digest, large)):
+                    self.learn(content, bytes.fromhex(digest))
+        return b"".join(map(self, contents))
 
     def known(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""

@@ -101,7 +101,7 @@ def preview(config: Config, options: Options) -> Preview:
         open_memory(config, paranoid=options.paranoid) as memory,
         open_inputs(config, options, memory) as (base, inputs),
     ):
-        cache = open_cache(config, compressor, memory.digests)
+        cache = open_cache(config, compressor, memory.digests, options.jobs)
         layers, notes = [], list(config.notes)
         for planned in plan_layers(config, inputs):
             layers.append(_previewed(planned, cache, config.epoch or 0))

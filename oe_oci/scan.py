@@ -94,9 +94,10 @@ class Directory:
 
     def entry_of(self, path: str, name: bytes, facts: os.stat_result) -> Entry | None:
         """The entry of a path whose place on disk and facts are known; None for a socket."""
-        kind = kind_of(facts.st_mode)
+        mode = facts.st_mode
+        kind = kind_of(mode)
         if not kind:
-            if not stat.S_ISSOCK(facts.st_mode):
+            if not stat.S_ISSOCK(mode):
                 # fakeroot 1.31 forgets it where the first that it hears of a file is an extended attribute.
                 raise InputError(
                     f"{os.fsdecode(name)}: a file of no known type",
@@ -105,22 +106,25 @@ class Directory:
             return None
         uid, gid = self._owner or (facts.st_uid, facts.st_gid)
         shared = facts.st_nlink > 1 and kind != DIRECTORY
+        # By position, and the time in seconds from the tuple: there are very many.
         return Entry(
-            kind=kind,
-            mode=self._mode(kind, facts.st_mode),
-            uid=uid,
-            gid=gid,
-            mtime=self._time(facts.st_mtime_ns // 1_000_000_000),
-            size=facts.st_size if kind == FILE else 0,
-            target=_target(name) if kind == SYMLINK else "",
-            device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
-            xattrs=self._xattrs(name),
-            content=File(self._root, path, *self._digests.stamped(name, facts)) if kind == FILE else None,
-            inode=(self._label, facts.st_dev, facts.st_ino) if shared else None,
+            kind,
+            self._mode(kind, mode),
+            uid,
+            gid,
+            self._time(int(facts[stat.ST_MTIME])),
+            facts.st_size if kind == FILE else 0,
+            _target(name) if kind == SYMLINK else "",
+            (os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0),
+            self._xattrs(name),
+            File(self._root, path, *self._digests.stamped(name, facts)) if kind == FILE else None,
+            (self._label, facts.st_dev, facts.st_ino) if shared else None,
         )
 
     def _xattrs(self, name: bytes) -> tuple[tuple[str, bytes], ...]:
         found = _xattrs(name)
+        if not found:
+            return found
         # An access list or a browser's note on where a file is from belongs to the checkout, as the owner does.
         return tuple(pair for pair in found if pair[0] == "security.capability") if self._plain_modes else found
 

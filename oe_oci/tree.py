@@ -54,7 +54,7 @@ class Entry(NamedTuple):
 
 def kind_of(mode: int) -> str:
     """The kind that the mode of stat(2) tells; empty for what no tree holds, such as a socket."""
-    return _TYPES.get(stat.S_IFMT(mode), "")
+    return _TYPES.get(mode & 0o170000, "")
 
 
 def decode(name: bytes) -> str:
