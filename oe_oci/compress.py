@@ -13,14 +13,15 @@ import os
 import threading
 import zlib
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
 
 from .errors import ConfigError, Fault, ToolError
 from .run import Filter, run
+from .threads import give_up, pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from .config import Compression
 
@@ -161,7 +162,7 @@ class _Gzip:
         self._sink = sink
         self._level = level
         self._library = library
-        self._pool = ThreadPoolExecutor(jobs, "gzip")
+        self._pool = pool(max(1, jobs))
         self._ahead = 2 * jobs
         self._running: deque[tuple[Future[bytes], bytearray]] = deque()
         self._before = b""
@@ -195,7 +196,7 @@ class _Gzip:
         self._sink(_LAST_BLOCK + self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little"))
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        give_up(future for future, _ in self._running)
 
 
 class _Zstd:

@@ -15,11 +15,11 @@ import hashlib
 import os
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from . import kept
 from .content import File, Region, changed_at, content_digest, stamp_of
+from .threads import give_up, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +82,12 @@ class Digests:
         contents = list(contents)
         large = dict.fromkeys(one for one in contents if one.size >= _LARGE and not self.known(one))
         if large:
-            with ThreadPoolExecutor(jobs, "digests") as pool:
-                for content, digest in zip(large, pool.map(content_digest, large)):
-                    self.learn(content, bytes.fromhex(digest))
+            futures = [pool(jobs).submit(content_digest, content) for content in large]
+            try:
+                for content, future in zip(large, futures):
+                    self.learn(content, bytes.fromhex(future.result()))
+            finally:
+                give_up(futures)
         return b"".join(map(self, contents))
 
     def known(self, content: Content) -> bytes:

@@ -11,10 +11,11 @@ import os
 import tempfile
 import threading
 from bisect import bisect_right
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
 
 from ..errors import InputError, ToolError
+from ..threads import give_up, pool
 from .contents import Contents, check_identity
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .contents import Keeper
     from .package import Package
 
-MEMORY = 32 << 20
+MEMORY = 8 << 20
 
 Wanted = Callable[[], bool]
 
@@ -102,17 +103,17 @@ def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payloa
 
     # The biggest first, so that no thread is left alone with one at the end.
     numbers = sorted(range(len(payloads)), key=lambda number: -_file_size(payloads[number].package))
-    with ThreadPoolExecutor(max(1, jobs), "package") as pool:
-        try:
-            futures = {number: pool.submit(do, number) for number in numbers}
-            wait(futures.values())
-            return [found for number in range(len(payloads)) for found in futures[number].result()]
-        except BaseException:
-            wanted = 0
-            pool.shutdown(wait=True, cancel_futures=True)
-            for payload in payloads:
-                payload.release()
-            raise
+    threads = pool(max(1, jobs))
+    futures = {number: threads.submit(do, number) for number in numbers}
+    try:
+        wait(futures.values())
+        return [found for number in range(len(payloads)) for found in futures[number].result()]
+    except BaseException:
+        wanted = 0
+        give_up(futures.values())
+        for payload in payloads:
+            payload.release()
+        raise
 
 
 def _file_size(package: Package) -> int:

@@ -199,14 +199,14 @@ def test_payloads_are_held_side_by_side(packages, folder, monkeypatch):
         known = unread(payloads, packages[1:])
         monkeypatch.setattr(subject, "read_package", noted)
         payloads.hold([*read, *known], 2)
-        assert {place for _, place in begun} == {"package"}
+        assert {place for _, place in begun} == {"oe-oci"}
         assert [begun[0][0], len(begun)] == ["p1_1.0_all.deb", len(packages) - 1]
         assert all(one.payload.held for one in known)
         payloads.hold(known, 2)
         assert len(begun) == len(packages) - 1
         known[0].payload.release()
         payloads.hold(known, 2)
-        assert begun[-1] == ("p1_1.0_all.deb", "package")
+        assert begun[-1] == ("p1_1.0_all.deb", "oe-oci")
         assert in_memory(payloads, [*read, *known]) <= 1 << 20
 
 
