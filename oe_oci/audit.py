@@ -6,12 +6,14 @@ Must not change anything, nor know what listings hold.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
 from typing import TYPE_CHECKING, Callable
 
 from . import decompress, kept
+from .ahead import ahead
 from .content import Region, pieces
 from .errors import InputError, ToolError
 from .oci.rehash import Tee, within
@@ -119,9 +121,11 @@ def _contents(stored: Tee, where: str, layer: CachedLayer) -> Iterator[str]:
     compression = _COMPRESSIONS.get(known.rpartition("+")[2], decompress.NONE)
     state, size = hashlib.sha256(), 0
     try:
-        for piece in decompress.decompress(stored, compression, where, limit=layer.raw_size, hint=""):
-            state.update(piece)
-            size += len(piece)
+        unpacked = decompress.decompress(stored, compression, where, limit=layer.raw_size, hint="")
+        with contextlib.closing(ahead(unpacked)) as data:
+            for piece in data:
+                state.update(piece)
+                size += len(piece)
     except InputError as error:
         if stored.fault is None:
             yield within(error, where)

@@ -87,10 +87,12 @@ def read_changeset(archive: Members, where: str, lower: Tree, locate: Locate | N
 
 
 def _entry(archive: Members, member: Member, locate: Locate | None) -> Entry:
-    entry = member.entry._replace(xattrs=content_xattrs(member.entry.xattrs))
+    entry = member.entry
+    if entry.xattrs:
+        entry = entry._replace(xattrs=content_xattrs(entry.xattrs))
     if entry.kind != FILE or locate is None:
         return entry
-    return entry._replace(content=locate(member.offset, entry.size, archive.digest()))
+    return Entry(*entry[:9], locate(member.offset, entry.size, archive.digest()))
 
 
 def _link(entries: dict[str, Entry], member: Member, where: str, lower: Tree) -> None:
@@ -123,10 +125,11 @@ def apply_changeset(tree: Tree, changes: Changeset) -> None:
     for path in sorted(changes.entries, key=lambda path: (changes.entries[path].kind != SYMLINK, order(path))):
         entry = changes.entries[path]
         place = path
-        if any(up in own for up in ancestors(path)):
+        if own and any(up in own for up in ancestors(path)):
             place = join(resolve(tree, parent(path), follow=True).path, path.rpartition("/")[2])
-        for up in _missing(tree, place):
-            tree.put(up, Entry(DIRECTORY, 0o755))
+        if not _is_directory(tree, parent(place)):
+            for up in _missing(tree, place):
+                tree.put(up, Entry(DIRECTORY, 0o755))
         if entry.kind != DIRECTORY and _is_directory(tree, place):
             tree.drop([place])
         if entry.kind == SYMLINK:

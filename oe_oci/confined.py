@@ -14,46 +14,59 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from .errors import InputError, ToolError
-from .tree import DIRECTORY, ancestors, encode, parent
+from .tree import DIRECTORY, ancestors, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .tree import Tree
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEAR = 64  # directories held open, far below any limit on descriptors
 
 
-@contextlib.contextmanager
-def placing(what: str, hint: str = "") -> Iterator[None]:
+class placing:  # noqa: N801 - used as a statement, once a file: a generator takes three times as long
     """Turns what the operating system refuses into an error that names the path; `hint` is for what is not allowed."""
-    try:
-        yield
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{what}: holds what no file system can: {error}") from error
-    except OSError as error:
-        message = f"cannot write {what}: {error.strerror}"
-        if error.errno == errno.ENAMETOOLONG:
-            raise InputError(message) from error
-        denied = error.errno in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
-        raise ToolError(message, hint=hint if denied else "") from error
+
+    __slots__ = ("_hint", "_what")
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        self._what = what
+        self._hint = hint
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, (ValueError, OverflowError)):
+            raise InputError(f"{self._what}: holds what no file system can: {error}") from error
+        if isinstance(error, OSError):
+            message = f"cannot write {self._what}: {error.strerror}"
+            if error.errno == errno.ENAMETOOLONG:
+                raise InputError(message) from error
+            denied = error.errno in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
+            raise ToolError(message, hint=self._hint if denied else "") from error
 
 
 class Place:
-    """The directory that is filled, beside the final one; a context manager, which leaves it where it is."""
+    """The directory `path` that is filled, in a folder beside the final one; a context manager.
+
+    It is moved to the final place by the caller. In the same folder lies another one, of the descriptor `waiting`,
+    for files that get their places later. At the end what still waits is removed, and all that is empty.
+    """
 
     def __init__(self, final: str) -> None:
         folder, name = os.path.split(final)
         with placing(folder):
             # Until the end only the caller may look in: set-user-ID files get their modes before all is written.
-            self.path = tempfile.mkdtemp(prefix=f".{name[:50]}.tmp-", dir=folder)
-            self._top = os.open(self.path, _OPEN_DIRECTORY)
+            self._folder = tempfile.mkdtemp(prefix=f".{name[:50]}.tmp-", dir=folder)
+            for attribute in ("system.posix_acl_default", "system.posix_acl_access"):
+                # What the folder around gives to all that is made in it is no part of the image.
+                with contextlib.suppress(OSError):
+                    os.removexattr(self._folder, attribute)
+            self.path, self._waiting = (os.path.join(self._folder, name) for name in ("root", "waiting"))
+            for path in (self.path, self._waiting):
+                os.mkdir(path, 0o700)
+            self._top, self.waiting = (os.open(path, _OPEN_DIRECTORY) for path in (self.path, self._waiting))
         self._near: OrderedDict[str, int] = OrderedDict()
-        for name in ("system.posix_acl_default", "system.posix_acl_access"):
-            # What the folder around gives to all that is made in it is no part of the image.
-            with contextlib.suppress(OSError):
-                os.removexattr(self._top, name)
 
     def __enter__(self) -> Place:
         return self
@@ -61,7 +74,15 @@ class Place:
     def __exit__(self, *_: object) -> None:
         while self._near:
             os.close(self._near.popitem()[1])
-        os.close(self._top)
+        for name in os.listdir(self.waiting):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self.waiting)
+        for path, descriptor in ((self.path, self._top), (self._waiting, self.waiting)):
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(self._folder)
 
     def directory(self, path: str) -> int:
         """A descriptor of a directory, open at least until two others were asked for."""
@@ -86,15 +107,13 @@ class Place:
 
     def at(self, path: str) -> tuple[int, bytes]:
         """The directory a path lies in and the name in it."""
-        return self.directory(parent(path)), encode(path.rpartition("/")[2])
+        folder, _, name = path.rpartition("/")
+        return self.directory(folder), encode(name)
 
     def remove(self, tree: Tree) -> None:
-        """Remove all that was written of the tree, as far as that goes, and the directory itself."""
-        for path, entry in reversed(list(tree.walk())):
+        """Remove all that was written of the tree, as far as that goes."""
+        for path, entry in reversed(list(tree.walk())[1:]):
             with contextlib.suppress(OSError):
-                if not path:
-                    os.rmdir(self.path)
-                    continue
                 folder, name = self.at(path)
                 if entry.kind == DIRECTORY:
                     os.rmdir(name, dir_fd=folder)

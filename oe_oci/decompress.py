@@ -15,7 +15,7 @@ from . import run
 from .errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 PIECE = 1 << 20
 _FED = 1 << 16  # what is left of it is copied at every member's end, and members can be small
@@ -49,7 +49,7 @@ def limit_for(size: int, limit: int | None) -> int:
 
 def decompress(
     data: Iterable[Any], compression: str, where: str, *, limit: int, hint: str = _RAISE_LIMIT
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """The uncompressed bytes of `data`, whose pieces may be of any size, in pieces of at most 1 MiB.
 
     All members or frames of the input are read. `where` names the input in messages, `hint` says what to do where

@@ -6,22 +6,29 @@ Pure but for reading the images. Must not know how images are made or where the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .content import content_digest
+from .content import content_digest, pieces
 from .oci.layout import find_image, open_layout, read_image
-from .oci.spec import Platform, as_list, as_object, as_text, as_texts
-from .stored import image_tree
+from .oci.spec import Digest, Platform, as_list, as_object, as_text, as_texts
+from .stored import Seen, image_tree
 from .tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .oci.layout import Image
-    from .oci.spec import Digest
+    from .content import Region
+    from .members import Listing
+    from .notes import Notes
+    from .oci.layout import Image, Layout
+    from .oci.spec import Descriptor
+    from .stored import LayerPass
     from .tree import Entry, Tree
+
+_Claim = tuple[Digest, int, str, Digest]  # what is said of a layer: its digest, size, media type and diff ID
 
 _PLATFORM = ("os", "architecture", "variant")
 # The config's own lists of facts, told apart key by key; their values may be empty and still say something.
@@ -128,8 +135,10 @@ def diff_images(
     with open_layout(before[0], limit=limit) as first, open_layout(after[0], limit=limit) as second:
         old = read_image(first, find_image(first, before[1], platform))
         new = read_image(second, find_image(second, after[1], platform))
-        with image_tree(first, old, limit=limit) as lower, image_tree(second, new, limit=limit) as upper:
-            a, b = lower.tree, upper.tree
+        common = _Common(old, new)
+        lower = image_tree(first, old, limit=limit, earlier=common)
+        upper = image_tree(second, new, limit=limit, earlier=common)
+        with lower as (a, _), upper as (b, _):
             return ImageDiff(
                 Side(first.where, old.descriptor.digest, _platform(old)),
                 Side(second.where, new.descriptor.digest, _platform(new)),
@@ -140,6 +149,43 @@ def diff_images(
                 _values(_config(old), _config(new)),
                 _values(_annotations(old), _annotations(new)),
             )
+
+
+class _Common:
+    """What is in the layers that both images have, which are read once; the second time only the blob is hashed."""
+
+    notes: Notes | None = None
+
+    def __init__(self, before: Image, after: Image) -> None:
+        self._wanted = {*map(_claim, before.layers, before.diff_ids)} & {*map(_claim, after.layers, after.diff_ids)}
+        self._seen: dict[_Claim, tuple[Region, Seen]] = {}
+
+    def recall(self, layout: Layout, descriptor: Descriptor, diff_id: Digest) -> Seen | None:
+        """What is in a layer that was read before; None where it was not, or where this blob is another one."""
+        known = self._seen.get(_claim(descriptor, diff_id))
+        if known is None:
+            return None
+        region = layout.blob(descriptor.digest)
+        same = (region.stamp, region.offset) == (known[0].stamp, known[0].offset)
+        return known[1] if same or _hashed(region, descriptor.digest) else None
+
+    def keep(self, layer: LayerPass, descriptor: Descriptor, diff_id: Digest, listing: Listing) -> None:
+        """Take note of a layer that the other image has too."""
+        claim = _claim(descriptor, diff_id)
+        if claim in self._wanted:
+            self._seen[claim] = layer.region, Seen(listing, layer.size)
+
+
+def _claim(layer: Descriptor, diff_id: Digest) -> _Claim:
+    return layer.digest, layer.size, layer.media_type, diff_id
+
+
+def _hashed(region: Region, digest: Digest) -> bool:
+    """Whether bytes have a digest."""
+    state = hashlib.new(digest.algorithm)
+    for piece in pieces(region):
+        state.update(piece)
+    return state.hexdigest() == digest.hex
 
 
 def _platform(image: Image) -> Platform:
@@ -158,7 +204,7 @@ def _layers(before: tuple[Digest, ...], after: tuple[Digest, ...]) -> Iterator[L
 def _files(before: Tree, after: Tree, *, times: bool) -> Iterator[FileChange]:
     for path, old in before.walk():
         new = after.entry(path)
-        if new is None:
+        if new is None or _same(old, new, times=times):
             continue
         facts = dict(_facts(old, times=times)), dict(_facts(new, times=times))
         if old.inode is not None or new.inode is not None:
@@ -169,6 +215,15 @@ def _files(before: Tree, after: Tree, *, times: bool) -> Iterator[FileChange]:
         differing = tuple(fact for fact in found if fact[1] != fact[2])
         if differing:
             yield FileChange(path, differing)
+
+
+def _same(old: Entry, new: Entry, *, times: bool) -> bool:
+    """Whether nothing differs, where that is seen without a look at each fact; else it is open."""
+    alike = old[:4] == new[:4] and old[5:9] == new[5:9] and (old.mtime == new.mtime or not times)
+    if not alike or old.inode is not None or new.inode is not None:
+        return False
+    contents = [content_digest(entry.content) for entry in (old, new) if entry.content is not None]
+    return contents[:1] == contents[1:]
 
 
 def _facts(entry: Entry, *, times: bool) -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO, Callable, NamedTuple, Protocol
 
 from . import decompress
+from .ahead import ahead, side_by_side
 from .changeset import Members, apply_changeset, read_changeset
 from .content import PIECE, Content, Stored, pieces
 from .errors import InputError, ToolError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from .notes import Notes
     from .oci.layout import Image, Layout
     from .oci.spec import Descriptor, Digest
-    from .untar import Member
 
 Copy = Callable[["Descriptor"], AbstractContextManager[BinaryIO]]
 
@@ -84,7 +84,7 @@ class LayerPass:
         self.diff_id = hashlib.new(diff_id.algorithm)
         self._sink = sink
         self.plain = self._plain(decompress.limit_for(descriptor.size, limit))
-        self.archive = _CountedArchive(PieceStream(self.plain), self.where)
+        self.archive = Archive(PieceStream(self.plain), self.where)
 
     @property
     def entries(self) -> int:
@@ -100,19 +100,12 @@ class LayerPass:
             yield piece
 
     def _plain(self, limit: int) -> Generator[bytes, None, None]:
-        for piece in decompress.decompress(self._compressed(), self.compression, self.where, limit=limit):
-            self.diff_id.update(piece)
-            self.size += len(piece)
-            yield piece
-
-
-class _CountedArchive(Archive):
-    count = 0
-
-    def __iter__(self) -> Iterator[Member]:
-        for member in super().__iter__():
-            self.count += 1
-            yield member
+        unpacked = decompress.decompress(self._compressed(), self.compression, self.where, limit=limit)
+        with contextlib.closing(ahead(unpacked)) as data:
+            for piece in data:
+                self.diff_id.update(piece)
+                self.size += len(piece)
+                yield piece
 
 
 @contextlib.contextmanager
@@ -292,7 +285,7 @@ def image_tree(
     tree = Tree({"": Entry(DIRECTORY, 0o755)})
     layers: list[StoredLayer] = []
     with LayerFiles(layout, limit, scratch) as files:
-        for number, created_by in enumerate(_history(layout, image)):
+        for number, created_by in enumerate(history(layout, image)):
             descriptor, diff_id = image.layers[number], image.diff_ids[number]
             file = LayerFile(files, number, descriptor, diff_id)
             seen = None if earlier is None else earlier.recall(layout, descriptor, diff_id)
@@ -333,17 +326,18 @@ def _apply(tree: Tree, members: Members, where: str, file: LayerFile, earlier: E
 
 def layer_facts(layout: Layout, image: Image, *, limit: int | None = None) -> tuple[StoredLayer, ...]:
     """Every layer's facts, the base first, each checked as `image_tree` does; the files' bytes are passed over."""
-    found: list[StoredLayer] = []
-    for number, created_by in enumerate(_history(layout, image)):
-        descriptor, diff_id = image.layers[number], image.diff_ids[number]
+
+    def read(made: tuple[Descriptor, Digest, str]) -> StoredLayer:
+        descriptor, diff_id, created_by = made
         with read_layer(layout, descriptor, diff_id, limit=limit) as layer:
             for _ in layer.archive:
                 pass
-        found.append(StoredLayer(descriptor, diff_id, layer.size, layer.entries, created_by))
-    return tuple(found)
+        return StoredLayer(descriptor, diff_id, layer.size, layer.entries, created_by)
+
+    return tuple(side_by_side(read, zip(image.layers, image.diff_ids, history(layout, image))))
 
 
-def _history(layout: Layout, image: Image) -> list[str]:
+def history(layout: Layout, image: Image) -> list[str]:
     """What made each layer, as far as the history has it; entries without a layer are passed over."""
     where = f"{layout.where}: {image.config_descriptor.digest}"
     made: list[str] = []

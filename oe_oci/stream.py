@@ -6,7 +6,7 @@ Must not know what the bytes are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,9 @@ class Stream(Protocol):
 
     def read(self, size: int) -> bytes: ...
 
+    def some(self, size: int) -> bytes:
+        """At most so many bytes, as many as are at hand; none only at the end."""
+
     def skip(self, size: int) -> int:
         """Pass over bytes; returns how many."""
 
@@ -26,44 +29,61 @@ class Stream(Protocol):
 class PieceStream:
     """A stream over an iterator of pieces of any size."""
 
-    def __init__(self, data: Iterator[bytes]) -> None:
+    def __init__(self, data: Iterator[Any]) -> None:
         self._data = data
-        self._piece = memoryview(b"")
+        self._piece = b""
+        self._at = 0  # in the piece
         self.position = 0
 
     def read(self, size: int) -> bytes:
-        if size <= len(self._piece):
-            part = bytes(self._piece[:size])
-            self._piece = self._piece[size:]
-            self.position += size
-            return part
-        return b"".join(self._parts(size))
+        end = self._at + size
+        if end > len(self._piece):
+            return b"".join(self._parts(size))
+        part = self._piece[self._at : end]
+        self._at = end
+        self.position += size
+        return part
+
+    def some(self, size: int) -> bytes:
+        if self._at == len(self._piece) and not self._fill():
+            return b""
+        part = self._piece[self._at : self._at + size]
+        self._at += len(part)
+        self.position += len(part)
+        return part
 
     def skip(self, size: int) -> int:
-        return sum(len(part) for part in self._parts(size))
+        left = size
+        while left > len(self._piece) - self._at:
+            left -= len(self._piece) - self._at
+            if not self._fill():
+                size -= left
+                left = 0
+        self._at += left
+        self.position += size
+        return size
 
-    def rest(self) -> Iterator[memoryview]:
+    def rest(self) -> Iterator[bytes]:
         """All that follows, in pieces as they arrive."""
-        while True:
-            if not self._piece:
-                piece = next(self._data, None)
-                if piece is None:
-                    return
-                self._piece = memoryview(piece)
-            yield from self._parts(len(self._piece))
+        while self._at < len(self._piece) or self._fill():
+            yield self.some(len(self._piece))
 
-    def _parts(self, size: int) -> Iterator[memoryview]:
+    def _parts(self, size: int) -> Iterator[bytes]:
         while size:
-            if not self._piece:
-                piece = next(self._data, None)
-                if piece is None:
-                    return
-                self._piece = memoryview(piece)
-            part = self._piece[:size]
-            self._piece = self._piece[len(part) :]
+            part = self.some(size)
+            if not part:
+                return
             size -= len(part)
-            self.position += len(part)
             yield part
+
+    def _fill(self) -> bool:
+        """Go on to the next piece that holds anything; whether there is one."""
+        self._piece, self._at = b"", 0
+        for piece in self._data:
+            if piece:
+                self._piece = bytes(piece)
+                return True
+        return False
 
 
 class FileStream:
@@ -79,6 +99,8 @@ class FileStream:
         data = self._file.read(min(size, self._size - self.position))
         self.position += len(data)
         return data
+
+    some = read
 
     def skip(self, size: int) -> int:
         size = min(size, self._size - self.position)

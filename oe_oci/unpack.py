@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Writing an image's final file system into a directory.
 
-The tree is computed first, so that nothing is ever written that a higher layer hides and no whiteout is acted upon on
-disk; then each layer is read once more, and of its members those are written that the tree still refers to. Every
-path is reached from the destination by descriptors of directories and never through a link, so no layer can write
-outside, whatever it holds. Must not know how images are made.
+Each layer is read once. The bytes of its files are written into a folder of their own, under numbers, while the tree
+is computed; so no whiteout is acted upon on disk. Then the tree is made, and the files that it still refers to are
+moved into it. Every path is reached from the destination by descriptors of directories and never through a link, so no
+layer can write outside, whatever it holds. Must not know how images are made.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .changeset import apply_changeset, read_changeset
 from .confined import Place, placing
-from .content import Stored
+from .content import Region
 from .errors import InputError, ToolError
 from .oci.layout import find_image, open_layout, read_image
-from .stored import LayerFile, image_tree, read_layer
+from .stored import history, read_layer
 from .tables import size
-from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, encode, shown
+from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, Tree, encode, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from .content import Content
     from .oci.layout import Image, Layout
     from .oci.spec import Digest, Platform
-    from .tree import Entry, Tree
-    from .untar import Archive
+    from .untar import Archive, Member
 
 SIDECAR = ".owners.json"
 
@@ -84,17 +86,16 @@ def unpack(
     _check(final, rootless=rootless)
     with open_layout(layout_path, limit=limit) as layout:
         image = read_image(layout, find_image(layout, tag, platform))
-        with image_tree(layout, image, limit=limit) as stored, Place(final) as place:
-            tree = stored.tree
-            with contextlib.ExitStack() as undo:
-                undo.callback(place.remove, tree)
-                written = _fill(_Writer(place, tree, rootless=rootless), layout, image, limit)
-                sidecar = final + SIDECAR if rootless else ""
-                if sidecar:
-                    _write_sidecar(sidecar, image.descriptor.digest, tree, undo)
-                with placing(final):
-                    os.rename(place.path, final)
-                undo.pop_all()
+        with Place(final) as place, contextlib.ExitStack() as undo:
+            tree = _read(layout, image, place, limit)
+            undo.callback(place.remove, tree)
+            written = _fill(_Writer(place, tree, rootless=rootless))
+            sidecar = final + SIDECAR if rootless else ""
+            if sidecar:
+                _write_sidecar(sidecar, image.descriptor.digest, tree, undo)
+            with placing(final):
+                os.rename(place.path, final)
+            undo.pop_all()
     return UnpackReport(image.descriptor.digest, destination, sidecar, len(tree), written)
 
 
@@ -122,6 +123,50 @@ def _check(final: str, *, rootless: bool) -> None:
         raise InputError(f"{final + SIDECAR}: exists; it belongs to another unpacked image")
 
 
+def _read(layout: Layout, image: Image, place: Place, limit: int | None) -> Tree:
+    """The final file system, of which the files wait in the place: each is known there by the path of its content."""
+    tree = Tree({"": Entry(DIRECTORY, 0o755)})
+    history(layout, image)  # for the faults in it
+    for number, (descriptor, diff_id) in enumerate(zip(image.layers, image.diff_ids)):
+        with read_layer(layout, descriptor, diff_id, limit=limit) as layer:
+            members = _Waiting(layer.archive, number, place)
+            apply_changeset(tree, read_changeset(members, layer.where, tree, members.locate))
+    return tree
+
+
+class _Waiting:
+    """A layer's members; when the digest of one is asked for, its bytes are written to where files wait."""
+
+    def __init__(self, archive: Archive, number: int, place: Place) -> None:
+        self._archive = archive
+        self._number = number
+        self._place = place
+        self._path = ""
+        self._name = b""
+
+    def __iter__(self) -> Iterator[Member]:
+        for member in self._archive:
+            self._path, self._name = member.path, b"%d-%d" % (self._number, member.offset)
+            yield member
+
+    def digest(self) -> str:
+        """Nothing: nobody wants to know it."""
+        with placing(shown(self._path)):
+            descriptor = os.open(self._name, _NEW_FILE, 0o600, dir_fd=self._place.waiting)
+            try:
+                for piece in self._archive.data():
+                    view = memoryview(piece)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+            finally:
+                os.close(descriptor)
+        return ""
+
+    def locate(self, _offset: int, size: int, _digest: str) -> Content:
+        """Where the bytes of the current member are."""
+        return Region(self._name, 0, size)
+
+
 class _Writer:
     """Makes a tree's inodes, one at a time, with the attributes they are to have."""
 
@@ -134,29 +179,26 @@ class _Writer:
     def _placing(self, path: str) -> AbstractContextManager[None]:
         return placing(shown(path), "" if self._rootless else _HINT)
 
-    def make_directories(self) -> None:
-        for path, entry in self.tree.walk():
-            if path and entry.kind == DIRECTORY:
-                with self._placing(path):
-                    folder, name = self._place.at(path)
-                    os.mkdir(name, 0o700, dir_fd=folder)
+    def make(self, path: str, entry: Entry) -> None:
+        """Make what is at a path; a directory without attributes."""
+        if entry.kind == FILE:
+            self._put(path, entry)
+        elif entry.kind != DIRECTORY:
+            self._make_special(path, entry)
+        elif path:
+            with self._placing(path):
+                folder, name = self._place.at(path)
+                os.mkdir(name, 0o700, dir_fd=folder)
 
-    def write_file(self, path: str, archive: Archive) -> None:
-        """Write the current member's bytes."""
+    def _put(self, path: str, entry: Entry) -> None:
+        """Give a file that waits its place."""
         with self._placing(path):
             folder, name = self._place.at(path)
-            descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
-            try:
-                for piece in archive.data():
-                    self.size += len(piece)
-                    view = memoryview(piece)
-                    while view:
-                        view = view[os.write(descriptor, view) :]
-                self._dress(self.tree.entries[path], descriptor, None)
-            finally:
-                os.close(descriptor)
+            os.rename(_name_of(entry), name, src_dir_fd=self._place.waiting, dst_dir_fd=folder)
+            self._dress(entry, name, folder)
+        self.size += entry.size
 
-    def make_special(self, path: str, entry: Entry) -> None:
+    def _make_special(self, path: str, entry: Entry) -> None:
         """Make a link, fifo or device; without root a device is in the sidecar only."""
         with self._placing(path):
             folder, name = self._place.at(path)
@@ -179,10 +221,10 @@ class _Writer:
 
     def dress_directories(self) -> None:
         """The deepest first: what a directory lets through, and when it was changed, is settled at the end."""
-        for path, entry in reversed(list(self.tree.walk())):
-            if entry.kind == DIRECTORY:
-                with self._placing(path):
-                    self._dress(entry, self._place.directory(path), None)
+        directories = [(path, entry) for path, entry in self.tree.walk() if entry.kind == DIRECTORY]
+        for path, entry in reversed(directories):
+            with self._placing(path):
+                self._dress(entry, self._place.directory(path), None)
 
     def _dress(self, entry: Entry, target: int | bytes, folder: int | None) -> None:
         """Set owner, mode, attributes and time, in this order: the kernel drops bits and capabilities on chown.
@@ -216,28 +258,25 @@ class _Writer:
         return entry.mode & 0o1777 | (0o700 if entry.kind == DIRECTORY else 0o400)
 
 
-def _fill(writer: _Writer, layout: Layout, image: Image, limit: int | None) -> int:
-    """Write the whole tree; returns the bytes of its files."""
-    files: list[dict[int, str]] = [{} for _ in image.layers]
+def _name_of(entry: Entry) -> bytes:
+    """Where a file waits."""
+    assert isinstance(entry.content, Region)
+    return entry.content.path
+
+
+def _fill(writer: _Writer) -> int:
+    """Make the whole tree, of which the files wait; returns the bytes of its files."""
+    files: dict[bytes, str] = {}
     links: list[tuple[str, str]] = []
-    writer.make_directories()
     for path, entry in writer.tree.walk():
         first = path if entry.inode is None else writer.tree.names_of(entry.inode)[0]
         if first == path and entry.kind == FILE:
-            assert isinstance(entry.content, Stored)
-            assert isinstance(entry.content.unpack, LayerFile)
             # One member is one inode, even where a link within the layer led two of its names apart.
-            first = files[entry.content.unpack.number].setdefault(entry.content.offset, path)
+            first = files.setdefault(_name_of(entry), path)
         if first != path:
             links.append((path, first))
-        elif entry.kind not in (FILE, DIRECTORY):
-            writer.make_special(path, entry)
-    for number, wanted in enumerate(files):
-        if wanted:
-            with read_layer(layout, image.layers[number], image.diff_ids[number], limit=limit) as layer:
-                for member in layer.archive:
-                    if member.offset in wanted:
-                        writer.write_file(wanted[member.offset], layer.archive)
+        else:
+            writer.make(path, entry)
     for path, first in links:
         writer.link(path, first)
     writer.dress_directories()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import tree
@@ -31,6 +32,11 @@ _KINDS = {b"0": tree.FILE, b"\0": tree.FILE, b"7": tree.FILE, b"2": tree.SYMLINK
 _PATH_LIMIT = 32 << 10  # no file system has such; each of its components would be a directory of the tree
 _DEVICE_LIMIT = 0o7777777  # of each half of a device's number: what a header's field holds, more than any kernel has
 _XATTR = b"SCHILY.xattr."
+_LINKS = (b"1", b"2")
+_EXTENSIONS = (b"x", b"g", b"L", b"K", b"V")  # of the archive, or of the member that follows
+_DEVICES = (tree.CHAR, tree.BLOCK)
+_OCTAL = b"01234567"
+_OWNERS = 1000  # that are remembered; most archives have a few
 
 
 class Member(NamedTuple):
@@ -50,13 +56,21 @@ class Member(NamedTuple):
     group: str
 
 
+class _Owner(NamedTuple):
+    uid: int
+    gid: int
+    user: str
+    group: str
+
+
 class Archive:
     """The members of an uncompressed tar stream, in order.
 
     Between two members `data` gives the bytes of the current one; what is not asked for is skipped. `where` names the
     archive in messages. With `whole`, the archive must end as tar ends one and hold nothing after that, and absolute
     names and what our trees can not hold (ACLs) are refused; else an absolute name starts at the root and the rest is
-    passed over, as the consumers of layers do. After the last member `marked` tells whether there was an end mark.
+    passed over, as the consumers of layers do. `count` is the number of members so far. After the last one `marked`
+    tells whether there was an end mark.
     """
 
     def __init__(self, stream: Stream, where: str, *, whole: bool = False) -> None:
@@ -66,6 +80,8 @@ class Archive:
         self._left = 0
         self._padding = 0
         self._global: dict[bytes, bytes] = {}
+        self._owners: dict[bytes, _Owner] = {}
+        self.count = 0
         self.marked = False
 
     def __iter__(self) -> Iterator[Member]:
@@ -73,12 +89,13 @@ class Archive:
             member = self._next()
             if member is None:
                 return
+            self.count += 1
             yield member
 
     def data(self) -> Iterator[bytes]:
         """The bytes of the current member, in pieces of at most 1 MiB."""
         while self._left:
-            piece = self._stream.read(min(self._left, 1 << 20))
+            piece = self._stream.some(min(self._left, 1 << 20))
             if not piece:
                 raise self._fault("ends in the middle of a file")
             self._left -= len(piece)
@@ -122,6 +139,9 @@ class Archive:
                 return None
             self._check(block)
             kind = block[156:157]
+            if kind not in _EXTENSIONS:
+                extended = {**self._global, **records} if self._global else records
+                return self._member(block, extended, long_name, long_link)
             if kind == b"x":
                 records.update(self._records(self._extension(block)))
             elif kind == b"g":
@@ -132,9 +152,6 @@ class Archive:
                 long_name = self._extension(block).rstrip(b"\0")
             elif kind == b"K":
                 long_link = self._extension(block).rstrip(b"\0")
-            elif kind != b"V":
-                extended = {**self._global, **records} if self._global else records
-                return self._member(block, extended, long_name, long_link)
             else:
                 self._begin(self._number(block[124:136]))
 
@@ -154,12 +171,17 @@ class Archive:
                 raise self._fault("holds more after its end mark")
 
     def _check(self, block: bytes) -> None:
-        blank = block[:148] + b" " * 8 + block[156:]
+        field = block[148:156]
+        # Of half a block adler32 has the sum in its low half, plus one: less than what it is taken modulo of.
+        total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2 - sum(field) + 8 * 32
+        if field == b"%06o\0 " % total:
+            return
         try:
-            stated = self._number(block[148:156])
+            stated = self._number(field)
         except InputError:
             stated = -1
-        if stated != sum(blank) and stated != sum(b - 256 if b > 127 else b for b in blank):
+        # Some have summed up signed characters.
+        if stated not in (total, total - 256 * sum(b > 127 for b in block[:148] + block[156:])):
             raise self._fault("a header's checksum is wrong")
 
     def _extension(self, block: bytes) -> bytes:
@@ -170,6 +192,9 @@ class Archive:
         return b"".join(self.data())
 
     def _number(self, field: bytes) -> int:
+        digits = field[:-1]
+        if field[-1] in b"\0 " and not digits.translate(None, _OCTAL):
+            return int(digits, 8)
         if field[0] in (0x80, 0xFF):
             value = int.from_bytes(field[1:], "big")
             return self._bounded(value if field[0] == 0x80 else value - (1 << (8 * (len(field) - 1))))
@@ -200,28 +225,48 @@ class Archive:
     def _member(
         self, block: bytes, extended: dict[bytes, bytes], long_name: bytes | None, long_link: bytes | None
     ) -> Member:
-        name, link = _names(block)
-        # A record without a value takes back what a global header said; the member's own field holds again.
-        name = extended.get(b"path") or (name if long_name is None else long_name)
-        link = extended.get(b"linkpath") or (link if long_link is None else long_link)
         flag = block[156:157]
+        name = _name(block) if long_name is None else long_name
+        link = b""
+        if flag in _LINKS:
+            link = block[157:257].partition(b"\0")[0] if long_link is None else long_link
+        owner = self._extended_owner(block, extended) if extended else self._owner(block)
+        size, mtime = self._number(block[124:136]), self._number(block[136:148])
+        if extended:
+            # A record without a value takes back what a global header said; the member's own field holds again.
+            name, link = extended.get(b"path") or name, extended.get(b"linkpath") or link
+            size, mtime = self._decimal(extended, b"size", size), self._decimal(extended, b"mtime", mtime)
         kind = _KINDS.get(flag, "")
         if kind == tree.FILE and name.endswith(b"/"):
             kind = tree.DIRECTORY
         if extended or (not kind and flag != b"1"):
             self._refuse(name, flag, extended)
-        path = self._path(name)
+        raw = decode(name)
+        path = self._path(raw)
         if not path and kind != tree.DIRECTORY:
-            raise self._fault(f"{decode(name)!r} names the root, which is a directory")
-        if flag in (b"1", b"2") and (not link or b"\0" in link):
+            raise self._fault(f"{raw!r} names the root, which is a directory")
+        if flag in _LINKS and (not link or b"\0" in link):
             raise self._fault(f"{tree.shown(path)} is a link to {decode(link)[:80]!r}")
-        size = self._decimal(extended, b"size", self._number(block[124:136]))
+        device = (0, 0)
+        if kind in _DEVICES:
+            device = self._number(block[329:337]), self._number(block[337:345])
+        if owner.uid < 0 or owner.gid < 0 or min(device) < 0 or max(device) > _DEVICE_LIMIT:
+            raise self._fault("an owner or a device number is out of bounds")
         # A directory's or link's size says nothing of the archive: no data follows.
         self._begin(size if kind == tree.FILE else min(size, 0))
-        entry = self._entry(block, extended, kind or tree.FILE, link)
-        hardlink = self._path(link) if flag == b"1" else None
-        user, group = _owners(block, extended)
-        return Member(path, entry, hardlink, self._stream.position, decode(name), user, group)
+        entry = Entry(
+            kind or tree.FILE,
+            0o777 if kind == tree.SYMLINK else self._number(block[100:108]) & 0o7777,
+            owner.uid,
+            owner.gid,
+            mtime,
+            self._left,
+            decode(link) if kind == tree.SYMLINK else "",
+            device,
+            self._xattrs(extended) if extended else (),
+        )
+        hardlink = self._path(decode(link)) if flag == b"1" else None
+        return Member(path, entry, hardlink, self._stream.position, raw, owner.user, owner.group)
 
     def _refuse(self, name: bytes, flag: bytes, extended: dict[bytes, bytes]) -> None:
         where = f"{self._where}: {tree.shown(decode(name).lstrip('./'))}"
@@ -235,25 +280,21 @@ class Archive:
                 hint="make the archive with --xattrs and without --acls",
             )
 
-    def _entry(self, block: bytes, extended: dict[bytes, bytes], kind: str, link: bytes) -> Entry:
-        device = (0, 0)
-        if kind in (tree.CHAR, tree.BLOCK):
-            device = self._number(block[329:337]), self._number(block[337:345])
-        uid = self._decimal(extended, b"uid", self._number(block[108:116]))
-        gid = self._decimal(extended, b"gid", self._number(block[116:124]))
-        if uid < 0 or gid < 0 or min(device) < 0 or max(device) > _DEVICE_LIMIT:
-            raise self._fault("an owner or a device number is out of bounds")
-        return Entry(
-            kind=kind,
-            mode=0o777 if kind == tree.SYMLINK else self._number(block[100:108]) & 0o7777,
-            uid=uid,
-            gid=gid,
-            mtime=self._decimal(extended, b"mtime", self._number(block[136:148])),
-            size=self._left,
-            target=decode(link) if kind == tree.SYMLINK else "",
-            device=device,
-            xattrs=self._xattrs(extended) if extended else (),
-        )
+    def _owner(self, block: bytes) -> _Owner:
+        """The owner by a header alone; mostly it is that of headers before."""
+        key = block[108:124] + block[257:329]
+        owner = self._owners.get(key)
+        if owner is None:
+            owner = _Owner(self._number(block[108:116]), self._number(block[116:124]), *_names(block, {}))
+            if len(self._owners) == _OWNERS:
+                self._owners.clear()
+            self._owners[key] = owner
+        return owner
+
+    def _extended_owner(self, block: bytes, extended: dict[bytes, bytes]) -> _Owner:
+        owner = self._owner(block)
+        ids = self._decimal(extended, b"uid", owner.uid), self._decimal(extended, b"gid", owner.gid)
+        return _Owner(*ids, *_names(block, extended))
 
     def _xattrs(self, extended: dict[bytes, bytes]) -> tuple[tuple[str, bytes], ...]:
         found = sorted((key[len(_XATTR) :], value) for key, value in extended.items() if key.startswith(_XATTR))
@@ -272,9 +313,8 @@ class Archive:
         # Times before 1970 round down too.
         return self._bounded(int(whole) - (1 if whole.startswith(b"-") and fraction.strip(b"0") else 0))
 
-    def _path(self, name: bytes) -> str:
+    def _path(self, text: str) -> str:
         """A path inside the root, or an error: what would leave the root is never repaired in silence."""
-        text = decode(name)
         if not text or "\0" in text:
             raise self._fault(f"a name is empty or holds a NUL: {text[:80]!r}")
         if len(text) > _PATH_LIMIT:
@@ -284,25 +324,27 @@ class Archive:
                 f"{self._where}: {text[:200]!r}: absolute path in an archive",
                 hint="names are relative to the root, as tar -C ROOTFS -c . writes them",
             )
+        short = text.removeprefix("./")
+        if not short.startswith(("/", ".")) and "//" not in short and "/." not in short:
+            return short.removesuffix("/")
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if os.pardir in parts:
             raise InputError(f"{self._where}: {text[:200]!r}: leaves the root with '..'")
         return "/".join(parts)
 
 
-def _owners(block: bytes, extended: dict[bytes, bytes]) -> tuple[str, str]:
+def _names(block: bytes, extended: dict[bytes, bytes]) -> tuple[str, str]:
+    """The names of owner and group."""
     if block[257:262] != b"ustar":
         return "", ""
-    fields = block[265:297].split(b"\0", 1)[0], block[297:329].split(b"\0", 1)[0]
+    fields = block[265:297].partition(b"\0")[0], block[297:329].partition(b"\0")[0]
     user, group = (extended.get(key) or field for key, field in zip((b"uname", b"gname"), fields))
     return decode(user), decode(group)
 
 
-def _names(block: bytes) -> tuple[bytes, bytes]:
-    name, link = (field.split(b"\0", 1)[0] for field in (block[:100], block[157:257]))
+def _name(block: bytes) -> bytes:
+    name = block[:100].partition(b"\0")[0]
     # GNU's own header, "ustar" and a blank, has times where ustar has the prefix.
-    if block[257:263] == b"ustar\0":
-        prefix = block[345:500].split(b"\0", 1)[0]
-        if prefix:
-            name = prefix + b"/" + name
-    return name, link
+    if block[345] and block[257:263] == b"ustar\0":
+        return block[345:500].partition(b"\0")[0] + b"/" + name
+    return name

@@ -12,6 +12,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import decompress
+from ..ahead import ahead
 from ..content import pieces
 from ..errors import InputError
 from ..stream import PieceStream
@@ -72,16 +73,18 @@ def unpack_layer(region: Region, where: str, algorithms: tuple[str, str], limit:
     first = next(stored, b"")
     compression = decompress.detect(bytes(first[:8]))
     most = decompress.limit_for(region.size, limit)
-    plain = Tee(decompress.decompress(itertools.chain([first], stored), compression, where, limit=most), algorithms[1])
+    data = decompress.decompress(itertools.chain([first], stored), compression, where, limit=most)
     tar_fault = ""
-    try:
-        archive = Archive(PieceStream(plain), where)
-        for _ in archive:
-            pass
-        if not archive.marked:
-            tar_fault = "has no end mark; GNU tar and Python take it for a part of an archive"
-    except InputError as error:
-        tar_fault = within(error, where)
-    diff_id = plain.finish()
+    with contextlib.closing(ahead(data)) as unpacked:
+        plain = Tee(unpacked, algorithms[1])
+        try:
+            archive = Archive(PieceStream(plain), where)
+            for _ in archive:
+                pass
+            if not archive.marked:
+                tar_fault = "has no end mark; GNU tar and Python take it for a part of an archive"
+        except InputError as error:
+            tar_fault = within(error, where)
+        diff_id = plain.finish()
     fault = within(plain.fault, where) if plain.fault else ""
     return Unpacked(stored.finish(), diff_id, compression, fault, "" if fault else tar_fault)

@@ -7,12 +7,13 @@ consumers make of it (`lint`).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import itertools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import decompress
+from ..ahead import side_by_side
 from ..content import pieces
 from ..errors import InputError
 from .layout import Layout, open_layout, tagged
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from ..content import Region
 
+_Layer = tuple[Digest, str]  # a layer's digest, and the algorithm of its diff ID
 _COMPRESSIONS = {"gzip": decompress.GZIP, "zstd": decompress.ZSTD}
 
 
@@ -82,7 +84,7 @@ class _Verifier:
         self._layout = layout
         self._limit = limit
         self._hashed: set[Digest] = set()
-        self._unpacked: dict[tuple[Digest, str], Unpacked] = {}
+        self._unpacked: dict[_Layer, Unpacked] = {}
         self._images: dict[Digest, _Image] = {}
         # By digest: the indexes that list it, and the names index.json gives it.
         self._parents: dict[Digest, set[Digest]] = {}
@@ -172,7 +174,9 @@ class _Verifier:
             diff_ids = self._config(fields, str(config.digest), len(layers))
             texts = [str(fields.get(key) or "") for key in ("os", "architecture", "variant")]
             platform = Platform(*texts)
-        for (place, layer), diff_id in itertools.zip_longest(layers, diff_ids[: len(layers)]):
+        diff_ids = [*diff_ids, *[None] * len(layers)][: len(layers)]
+        self._unpack([layer for _, layer in layers], diff_ids)
+        for (place, layer), diff_id in zip(layers, diff_ids):
             self._layer(layer, place, diff_id)
         names = tuple(_blob_name(layer.digest) for _, layer in layers)
         self._images[digest] = _Image(platform, _blob_name(config.digest) if config else "", names)
@@ -215,6 +219,21 @@ class _Verifier:
         if descriptor.platform.normal() != image.platform.normal():
             self.add("platform", place, f"says {descriptor.platform}, the config {image.platform}")
 
+    def _unpack(self, layers: list[Descriptor], diff_ids: list[Digest | None]) -> None:
+        """Read the layers that are there and were not read before."""
+        wanted: dict[_Layer, Region] = {}
+        for layer, diff_id in zip(layers, diff_ids):
+            key = _key(layer, diff_id)
+            if _layer_type(layer) and key not in self._unpacked:
+                with contextlib.suppress(InputError):
+                    wanted[key] = self._layout.blob(layer.digest)
+
+        def unpack(item: tuple[_Layer, Region]) -> Unpacked:
+            (digest, algorithm), region = item
+            return unpack_layer(region, str(digest), (digest.algorithm, algorithm), self._limit)
+
+        self._unpacked.update(zip(wanted, side_by_side(unpack, wanted.items())))
+
     def _layer(self, layer: Descriptor, place: str, diff_id: Digest | None) -> None:
         media_type = _layer_type(layer)
         if ".nondistributable." in layer.media_type or ".foreign." in layer.media_type:
@@ -229,10 +248,7 @@ class _Verifier:
         if region is None:
             return
         at = str(layer.digest)
-        key = layer.digest, diff_id.algorithm if diff_id else "sha256"
-        if key not in self._unpacked:
-            self._unpacked[key] = unpack_layer(region, at, (layer.digest.algorithm, key[1]), self._limit)
-        done = self._unpacked[key]
+        done = self._unpacked[_key(layer, diff_id)]
         self._compare(layer.digest, done.stored)
         expected = _COMPRESSIONS.get(media_type.rpartition("+")[2], decompress.NONE)
         if done.compression != expected and region.size:
@@ -353,6 +369,10 @@ class _Verifier:
             pending.extend(sorted(self._parents.get(up, set()) - seen))
             seen.update(pending)
         return [annotations for up in pending for annotations in self._annotations.get(up, [])]
+
+
+def _key(layer: Descriptor, diff_id: Digest | None) -> _Layer:
+    return layer.digest, diff_id.algorithm if diff_id else "sha256"
 
 
 def _blob_name(digest: Digest) -> str:

@@ -22,7 +22,7 @@ OCI_LAYERS = "{layers}"
 HELP = "(top) cachecommands cli commands errors tables"
 DIRECTORIES = f"""\
 {HELP}
-accounts architectures archive base bbconf bbconf.expand bbconf.names bbconf.syntax bbconf.variables blob build
+accounts ahead architectures archive base bbconf bbconf.expand bbconf.names bbconf.syntax bbconf.variables blob build
 cache changeset compress config configure configure.accounts configure.baseref configure.feeds configure.grammar
 configure.laidout configure.names configure.ownership configure.platforms configure.rest configure.runtime
 configure.settings configure.variables content decompress delta differences digests inputs kept labels layer

@@ -225,3 +225,13 @@ def test_the_limit_holds_for_both(tmp_path):
     for number, pair in enumerate(((big, []), ([], big))):
         with pytest.raises(InputError, match="unpacks to more than 1000"):
             compare(tmp_path / str(number), *pair, limit=1000)
+
+
+def test_a_layer_that_both_have_is_held_against_its_digest_in_each(tmp_path):
+    made = layer(member("f", b"1" * 5000))
+    one, two = layout(tmp_path / "one", made), layout(tmp_path / "two", made)
+    assert diff_images((one, None), (two, None)).empty
+    blob = tmp_path / "two" / "blobs" / "sha256" / made.digest[7:]
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match=f"^{two}: {made.digest}: the blob's digest is"):
+        diff_images((one, None), (two, None))

@@ -630,23 +630,6 @@ def test_a_truncated_blob(tmp_path):
     assert "its descriptor says" in refuse(tmp_path, good._replace(blob=good.blob[:-20])).message
 
 
-def test_a_blob_that_changes_between_the_passes(tmp_path, monkeypatch):
-    made = layer(member("x", b"1" * 5000))
-    path = layout(tmp_path / "a", made)
-    fill = unpack_module._fill
-
-    def changed(*arguments: Any) -> int:
-        other = layer(member("x", b"2" * 5000)).blob
-        with open(os.path.join(path, "blobs", "sha256", made.digest[7:]), "wb") as file:
-            file.write(other.ljust(len(made.blob), b"\0")[: len(made.blob)])
-        return fill(*arguments)
-
-    monkeypatch.setattr(unpack_module, "_fill", changed)
-    with pytest.raises(InputError, match="the blob's digest is"):
-        unpack(path, None, None, str(tmp_path / "root"), rootless=True)
-    assert left(tmp_path) == ["a"]
-
-
 @needs_root
 @pytest.mark.parametrize(
     "facts",

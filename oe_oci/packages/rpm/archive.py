@@ -198,17 +198,17 @@ def _sum_with_header(head: Head, kind: int, what: str, expected: str) -> Sum:
     return one
 
 
-def _plain(header: Header, pieces: Iterator[memoryview], limit: int) -> Iterator[bytes]:
+def _plain(header: Header, pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
     """The uncompressed payload."""
     form, compressor = header.text(tags.PAYLOADFORMAT) or "cpio", header.text(tags.PAYLOADCOMPRESSOR)
     if form != "cpio" or compressor not in ("", *_COMPRESSIONS):
         raise InputError(f"{header.where}: its payload is {form[:40]!r} in {compressor[:40]!r}, which is not known")
-    first = bytes(next(pieces, b""))
+    first = next(pieces, b"")
     # rpm names no compressor where there is none, and gzip's in old packages neither.
     compression = _COMPRESSIONS[compressor] if compressor else decompress.detect(first)
     return decompress.decompress(_chained(first, pieces), compression, f"{header.where}: payload", limit=limit)
 
 
-def _chained(first: bytes, rest: Iterator[memoryview]) -> Iterator[bytes | memoryview]:
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest

@@ -49,7 +49,7 @@ class Sum(NamedTuple):
             raise InputError(f"{where}: damaged: the sum of {self.what} is {found}, not {self.expected[:200]!r}")
 
 
-def summed(pieces: Iterable[memoryview], sums: Sequence[Sum]) -> Iterator[memoryview]:
+def summed(pieces: Iterable[bytes], sums: Sequence[Sum]) -> Iterator[bytes]:
     """The same pieces; each goes into all sums."""
     for piece in pieces:
         for one in sums:
