@@ -23,6 +23,7 @@ from .threads import give_up, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Future
 
     from .content import Content
 
@@ -82,8 +83,9 @@ class Digests:
         contents = list(contents)
         large = dict.fromkeys(one for one in contents if one.size >= _LARGE and not self.known(one))
         if large:
-            futures = [pool(jobs).submit(content_digest, content) for content in large]
+            futures: list[Future[str]] = []
             try:
+                futures += (pool(jobs).submit(content_digest, content) for content in large)
                 for content, future in zip(large, futures):
                     self.learn(content, bytes.fromhex(future.result()))
             finally:

@@ -20,6 +20,7 @@ from .contents import Contents, check_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from ..notes import Notes
     from .contents import Keeper
@@ -103,9 +104,10 @@ def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payloa
 
     # The biggest first, so that no thread is left alone with one at the end.
     numbers = sorted(range(len(payloads)), key=lambda number: -_file_size(payloads[number].package))
-    threads = pool(max(1, jobs))
-    futures = {number: threads.submit(do, number) for number in numbers}
+    futures: dict[int, Future[list[_Found]]] = {}
     try:
+        for number in numbers:
+            futures[number] = pool(max(1, jobs)).submit(do, number)
         wait(futures.values())
         return [found for number in range(len(payloads)) for found in futures[number].result()]
     except BaseException:

@@ -76,13 +76,26 @@ def spool_size(payloads: Payloads) -> int:
     return 0 if file_ is None else os.fstat(file_.fileno()).st_size
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("package")]
+@pytest.fixture(autouse=True)
+def being_read(monkeypatch) -> list[str]:
+    """The packages that some thread reads."""
+    found: list[str] = []
+    original = subject.read_package
+
+    def noted(path, *rest, **how):
+        found.append(path)
+        try:
+            return original(path, *rest, **how)
+        finally:
+            found.remove(path)
+
+    monkeypatch.setattr(subject, "read_package", noted)
+    return found
 
 
 @pytest.mark.parametrize("memory", [0, 1000, 2 << 20, MANY])
 @pytest.mark.parametrize("jobs", [0, 1, 2, 8])
-def test_results_come_in_the_order_asked_for(packages, folder, memory, jobs):
+def test_results_come_in_the_order_asked_for(packages, folder, memory, jobs, being_read):
     with Payloads(str(folder), memory) as payloads:
         found = payloads.read(packages, jobs)
         assert [each.fields["Package"] for each in found] == [f"p{n}" for n in range(len(SIZES))]
@@ -90,7 +103,7 @@ def test_results_come_in_the_order_asked_for(packages, folder, memory, jobs):
         assert in_memory(payloads, found) <= memory
         assert (spool_size(payloads) > 0) == (memory < MANY)
         assert os.listdir(folder) == []  # the file has no name
-    assert threads() == []
+    assert being_read == []
 
 
 def test_nothing_to_read(folder):
@@ -211,7 +224,7 @@ def test_payloads_are_held_side_by_side(packages, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 8])
-def test_the_error_of_holding_is_that_of_the_first_in_order(packages, folder, jobs):
+def test_the_error_of_holding_is_that_of_the_first_in_order(packages, folder, jobs, being_read):
     os.unlink(packages[6].path)
     with open(packages[2].path, "ab") as sink:
         sink.write(b"x")
@@ -223,7 +236,7 @@ def test_the_error_of_holding_is_that_of_the_first_in_order(packages, folder, jo
         assert payloads._store._used == 0
         payloads.hold(known[:2], jobs)
         assert known[1].payload.held
-    assert threads() == []
+    assert being_read == []
 
 
 # ---- many threads, short reads and writes
@@ -279,7 +292,7 @@ def test_a_package_that_is_another_one(packages):
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 8])
-def test_the_error_is_that_of_the_first_in_order(packages, folder, jobs):
+def test_the_error_is_that_of_the_first_in_order(packages, folder, jobs, being_read):
     wrong = [each._replace(digest="00") if n in (2, 3, 6) else each for n, each in enumerate(packages)]
     slow_first = [wrong[0], packages[1]._replace(digest="00"), *wrong[2:]]
     for _ in range(5):
@@ -290,7 +303,7 @@ def test_the_error_is_that_of_the_first_in_order(packages, folder, jobs):
                 payloads.read(slow_first, jobs)
             assert payloads._store._used == 0
             assert digests(payloads.read(packages, jobs)) == EXPECTED
-    assert threads() == []
+    assert being_read == []
 
 
 def test_what_comes_after_the_first_error_is_not_read(packages, monkeypatch):
@@ -330,7 +343,7 @@ def test_a_disk_that_can_not_be_read(packages, folder, monkeypatch):
             digests(found)
 
 
-def test_an_interrupt_ends_the_reading(packages, monkeypatch):
+def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
     begun = threading.Event()
     original = subject._Store.reserve
 
@@ -350,7 +363,7 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch):
     with Payloads() as payloads:
         with pytest.raises(KeyboardInterrupt):
             payloads.read(packages * 300, 2)
-        assert threads() == []
+        assert being_read == []
         assert payloads._store._room == subject.MEMORY
     interrupter.join()
     assert time.monotonic() - start < 10  # all of them would take far longer
