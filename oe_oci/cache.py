@@ -72,11 +72,16 @@ class Verdict(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A layer that is asked for: its name and its shape, and what else explains it."""
+    """A layer that is asked for: its name and its shape, and what else explains it.
+
+    `lasting` is whether its contents can still be read when the next layer is planned: what a package manager has
+    installed may be gone by then.
+    """
 
     name: str
     shape: Shape
     facts: dict[str, Any]
+    lasting: bool
 
 
 class LayerCache:
@@ -108,7 +113,7 @@ class LayerCache:
             "manager": dict(packages.tool) if packages else {},
             "settings": settings,
         }
-        return Subject(spec.name, shape_of(members, self._compressor), facts)
+        return Subject(spec.name, shape_of(members, self._compressor), facts, packages is None)
 
     def look(self, subject: Subject) -> Verdict:
         """Whether a layer need not be made; its contents are read as far as that takes.
@@ -132,7 +137,7 @@ class LayerCache:
 
         `write` makes it in `folder`, and tells of each content what it was told of itself. The blob is there under its
         digest's name, and kept, once the function returned was called. Until then `held` keeps other builds from making
-        the same layer, and the bytes of one that is kept are checked by a thread.
+        the same layer, and the bytes of a lasting one that is kept are checked by a thread.
 
         Raises:
             InputError, ToolError: a content can not be read, or the folder not be written to; so does the function.
@@ -140,6 +145,9 @@ class LayerCache:
         digests, found = self._find(subject)
         if isinstance(found, str):
             return self._made(subject, folder, write, held, found)
+        if not subject.lasting:
+            reason = self._take(subject, found, digests, folder)
+            return self._made(subject, folder, write, held, reason) if reason else (found.key, lambda: _hit(found))
         taken = held.enter_context(ThreadPoolExecutor(1, "cache")).submit(self._take, subject, found, digests, folder)
 
         def fetched() -> tuple[LayerBlob, Verdict]:

@@ -81,7 +81,8 @@ def test_facts(before: dict[str, Any], after: dict[str, Any], told: list[str]) -
 def listing(*members: tuple[Any, ...]) -> bytes:
     found = [Member(path, entry, hardlink[0] if hardlink else None) for path, entry, *hardlink in members]
     shape = shape_of(found, {})
-    return listing_of(shape, b"".join(bytes.fromhex(content_digest(content)) for content in shape.contents))
+    digests = b"".join(bytes.fromhex(content_digest(content)) for content in shape.contents)
+    return b"\n".join(listing_of(shape, digests))
 
 
 def changes(before: Iterable[Any], after: Iterable[Any], *facts: dict[str, Any]) -> Changes:
