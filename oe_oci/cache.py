@@ -40,6 +40,7 @@ _LOST = "it is not the one that was kept last, whose listing is lost"
 
 Write = Callable[["Seen"], "Finish"]
 Fetched = Callable[[], "tuple[LayerBlob, Verdict]"]
+_Lines = tuple[set[bytes], set[bytes]]
 
 
 class Verdict(NamedTuple):
@@ -238,21 +239,30 @@ class LayerCache:
 
     def _nearest(self, subject: Subject, digests: Contents, earlier: Sequence[CachedLayer]) -> Changes:
         """The changes from that of the earlier layers which has the fewest; from one whose listing is there, if any."""
-        lines = frozenset(line for chunk in listing_of(subject.shape, digests) for line in chunk.split(b"\n"))
 
-        def distance(layer: CachedLayer) -> tuple[bool, int]:
-            before = self._lines(layer)
-            return before is None, len(lines ^ (before or frozenset()))
+        def distance(found: tuple[CachedLayer, _Lines | None]) -> tuple[bool, int]:
+            return found[1] is None, sum(map(len, found[1] or ()))
 
-        nearest = min(earlier, key=distance) if len(earlier) > 1 else earlier[0]
-        before = self._lines(nearest)
-        changed = (None, None) if before is None else (lines_of(before - lines), lines_of(lines - before))
+        nearest, lines = min(((layer, self._changed(layer, subject, digests)) for layer in earlier), key=distance)
+        changed = (None, None) if lines is None else (lines_of(lines[0]), lines_of(lines[1]))
         return Changes(nearest.facts, subject.facts, *changed)
 
-    def _lines(self, layer: CachedLayer) -> frozenset[bytes] | None:
-        """The lines of a layer's listing; None where it is not there, or of another format."""
+    def _changed(self, layer: CachedLayer, subject: Subject, digests: Contents) -> _Lines | None:
+        """The lines of its listing that an earlier layer alone has, and those that it has not.
+
+        None where its listing is not there, or of another format.
+        """
         packed = self._store.listing(layer) if layer.facts.get("format") == FORMAT else None
-        return None if packed is None else frozenset(unpack(packed).split(b"\n"))
+        if packed is None:
+            return None
+        gone, come = set(unpack(packed)), set[bytes]()
+        for chunk in listing_of(subject.shape, digests):
+            for line in chunk.split(b"\n"):
+                if line in gone:
+                    gone.remove(line)
+                else:
+                    come.add(line)
+        return gone, come
 
 
 def _hit(found: CachedLayer) -> tuple[LayerBlob, Verdict]:

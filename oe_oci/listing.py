@@ -28,6 +28,7 @@ COLUMNS = ("path", "kind", "mode", "uid", "gid", "mtime", "size", "target", "maj
            "content")  # fmt: skip
 
 _CHUNK = 1000  # members turned to text at once: bounds memory, and is as fast as all at once
+_PIECE = 1 << 20  # bytes unpacked at once
 _BETWEEN = "\x1f"  # no JSON text holds it
 
 
@@ -80,9 +81,14 @@ def pack(listing: Iterable[bytes]) -> bytes:
     return b"".join([*map(compressor.compress, _between(listing)), compressor.flush()])
 
 
-def unpack(data: bytes) -> bytes:
-    """The listing that `pack` was given."""
-    return zlib.decompress(data)
+def unpack(data: bytes) -> Iterator[bytes]:
+    """The lines of the listing that `pack` was given, one after the other."""
+    unpacker, rest = zlib.decompressobj(), b""
+    while data:
+        *lines, rest = (rest + unpacker.decompress(data, _PIECE)).split(b"\n")
+        data = unpacker.unconsumed_tail
+        yield from lines
+    yield rest
 
 
 def _row(member: Member) -> tuple[object, ...]:
