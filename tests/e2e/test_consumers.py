@@ -168,7 +168,9 @@ def load_and_run_in_docker(docker: tools.Docker, path: Path, name: str) -> None:
 def import_and_run_in_containerd(containerd: tools.Containerd, path: Path, name: str) -> None:
     containerd("images", "import", path)
     assert containerd.names() == [name]
-    assert containerd("run", "--rm", name, "test", status=STATUS).stdout == SAID
+    # On a busy machine ctr may end before it has copied what the container said.
+    said = (containerd("run", "--rm", name, "test", status=STATUS).stdout for _ in range(5))
+    assert next(filter(None, said), "") == SAID
 
 
 def test_podman(image, podman):
