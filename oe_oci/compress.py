@@ -105,6 +105,7 @@ def _gzip(name: str, version: str, level: int, library: Any) -> Method:
 
 # Without a level: level 2 with a larger window and a larger table, which makes about the size of level 3 in three
 # quarters of the time, in jobs that take less memory. The names are libzstd's, and those of the program zstd.
+_TUNED_LEVEL = 2
 _TUNED = {"windowLog": 22, "hashLog": 17, "minMatch": 6, "overlapLog": 7}
 _JOB = 4 << 20
 
@@ -114,7 +115,7 @@ def _pyzstd(level: int | None) -> Method | None:
         import pyzstd  # noqa: PLC0415 - not needed where another is pinned
     except ImportError:
         return None
-    options = {"compressionLevel": level} if level else {"compressionLevel": 2, **_TUNED, "jobSize": _JOB}
+    options = {"compressionLevel": level or _TUNED_LEVEL, **({} if level else {**_TUNED, "jobSize": _JOB})}
     identity = _identity("pyzstd", pyzstd.zstd_version, level)
     return Method("zstd", identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, options, pyzstd), sized=True)
 
@@ -125,13 +126,14 @@ def _zstd_program(level: int | None) -> Method | None:
     except ToolError:
         return None
     tuned = ",".join(f"{name}={value}" for name, value in _TUNED.items())
-    options = [f"-{level}"] if level else ["-2", f"--zstd={tuned}", f"-B{_JOB}"]
+    options = [f"-{level}"] if level else [f"-{_TUNED_LEVEL}", f"--zstd={tuned}", f"-B{_JOB}"]
     identity = _identity("zstd", said[-1] if said else "", level)
     return Method("zstd", identity, lambda sink, jobs, size: _ZstdProgram(sink, jobs, size, options), sized=True)
 
 
 def _identity(name: str, version: str, level: int | None) -> dict[str, Any]:
-    return {"name": name, "version": version, **({"level": level} if level else {"level": 2, **_TUNED, "job": _JOB})}
+    tuned = {} if level else {**_TUNED, "job": _JOB}
+    return {"name": name, "version": version, "level": level or _TUNED_LEVEL, **tuned}
 
 
 _METHODS: dict[str, Callable[[int | None], Method | None]] = {

@@ -109,9 +109,7 @@ class Digests:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
         if isinstance(content, (File, Region)) and content.size and not content.digest:
             key = self._key(content)
-            if isinstance(key, bytes) and self._settled(key):
-                self._seen += key + digest
-            else:
+            if not isinstance(key, bytes) or not self._keep(key, digest):
                 self._found[key] = digest
 
     def _learned(self, key: bytes) -> bytes:
@@ -170,9 +168,15 @@ class Digests:
         digest = self._kept[place + _KEY : place + _RECORD]
         if not self._kept_on[place // _RECORD]:
             self._kept_on[place // _RECORD] = 1
-            if self._settled(key):
-                self._seen += key + digest
+            self._keep(key, digest)
         return digest
+
+    def _keep(self, key: bytes, digest: bytes) -> bool:
+        """Have a digest known in later builds; whether it can be, as the file will have another stamp if it changes."""
+        settled = self._settled(key)
+        if settled:
+            self._seen += key + digest
+        return settled
 
     def _key(self, region: File | Region) -> bytes | Content:
         """What a region is known by in this build: by itself, or by bytes that it is known by in later ones too."""
