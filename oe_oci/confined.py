@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from .errors import InputError, ToolError
+from .removal import remove_folder
 from .tree import DIRECTORY, ancestors, encode
 
 if TYPE_CHECKING:
@@ -58,14 +59,17 @@ class Place:
         with placing(folder):
             # Until the end only the caller may look in: set-user-ID files get their modes before all is written.
             self._folder = tempfile.mkdtemp(prefix=f".{name[:50]}.tmp-", dir=folder)
-            for attribute in ("system.posix_acl_default", "system.posix_acl_access"):
-                # What the folder around gives to all that is made in it is no part of the image.
-                with contextlib.suppress(OSError):
-                    os.removexattr(self._folder, attribute)
-            self.path, self._waiting = (os.path.join(self._folder, name) for name in ("root", "waiting"))
-            for path in (self.path, self._waiting):
-                os.mkdir(path, 0o700)
-            self._top, self.waiting = (os.open(path, _OPEN_DIRECTORY) for path in (self.path, self._waiting))
+            with contextlib.ExitStack() as undo:
+                undo.callback(remove_folder, self._folder)
+                for attribute in ("system.posix_acl_default", "system.posix_acl_access"):
+                    # What the folder around gives to all that is made in it is no part of the image.
+                    with contextlib.suppress(OSError):
+                        os.removexattr(self._folder, attribute)
+                self.path, self._waiting = (os.path.join(self._folder, name) for name in ("root", "waiting"))
+                for path in (self.path, self._waiting):
+                    os.mkdir(path, 0o700)
+                self._top, self.waiting = (os.open(path, _OPEN_DIRECTORY) for path in (self.path, self._waiting))
+                undo.pop_all()
         self._near: OrderedDict[str, int] = OrderedDict()
 
     def __enter__(self) -> Place:

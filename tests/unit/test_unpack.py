@@ -473,6 +473,15 @@ def test_a_full_disk(tmp_path, small_disk, rootless):
     assert left(small_disk) == []
 
 
+def test_a_disk_that_is_full_at_once(tmp_path, small_disk):
+    path = layout(tmp_path / "a", layer(member("x", b"")))
+    # Its root and one directory.
+    subprocess.run(["mount", "-o", "remount,nr_inodes=2", str(small_disk)], check=True)
+    with pytest.raises(ToolError, match=f"cannot write {small_disk}: No space left on device"):
+        unpack(path, None, None, str(small_disk / "root"), rootless=True)
+    assert left(small_disk) == []
+
+
 def test_a_mount_point(tmp_path, small_disk, rootless):
     path = layout(tmp_path / "a", layer(member("x", b"")))
     with pytest.raises(InputError, match="is a mount point"):
