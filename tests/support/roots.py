@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 PROGRAMS = {"deb": ("dpkg",), "ipk": ("opkg",), "rpm": ("rpm", "rpmbuild")}
 DATABASES = {"deb": "var/lib/dpkg", "ipk": "var/lib/opkg", "rpm": "var/lib/rpm"}
 
+# Where opkg has its files is a choice of its build; here they are where a distribution has them.
+OPKG = """dest root /
+arch all 1
+option info_dir /var/lib/opkg/info
+option status_file /var/lib/opkg/status
+option lists_dir /var/lib/opkg/lists
+option lock_file /var/lib/opkg/lock
+"""
+
 
 def install(kind: str, packages: Iterable[Path], root: Path) -> Path:
     """Install packages into a folder, which is made; all they need is to be among them."""
@@ -36,7 +45,6 @@ def install(kind: str, packages: Iterable[Path], root: Path) -> Path:
     else:
         with tools.scratch("oe-oci-opkg-") as scratch:
             conf = scratch / "opkg.conf"
-            conf.write_text(f"dest root /\narch all 1\narch {os.uname().machine} 5\noption tmp_dir {scratch}\n")
+            conf.write_text(OPKG + f"arch {os.uname().machine} 5\noption tmp_dir {scratch}\n")
             tools.run("opkg", "--conf", conf, "--offline-root", root, "--no-install-recommends", "install", *files)
-        (root / "run").rmdir()  # where its lock was
     return root
