@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from .notes import Notes
 
 PIECE = 1 << 20
-_STAMP = struct.Struct("<5Q")
-_MASK = (1 << 64) - 1
+_STAMP = struct.Struct("<3Q2q")  # times can be before 1970
 # O_NONBLOCK: a fifo that took a file's place must not hang the build.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _UNLINKED = 32  # bytes of a stamp: all but the time of the inode's last change
@@ -54,7 +53,7 @@ class File(NamedTuple):
 
     @property
     def path(self) -> bytes:
-        return os.path.join(self.folder, self.name.encode("utf-8", "surrogateescape")) if self.name else self.folder
+        return b"%b/%b" % (self.folder, self.name.encode("utf-8", "surrogateescape")) if self.name else self.folder
 
     @property
     def size(self) -> int:
@@ -70,8 +69,7 @@ def stamp_of(facts: os.stat_result) -> bytes:
 
     Device, inode, size, and the times of the last change of the content and of the inode, in nanoseconds.
     """
-    changed = facts.st_mtime_ns & _MASK, facts.st_ctime_ns & _MASK  # either can be before 1970
-    return _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_size, *changed)
+    return _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def changed_at(stamp: bytes) -> int:
@@ -152,15 +150,17 @@ class Reader:
             self._descriptor = os.open(path, _READ)
             # Offset 0 is a file of its own, as a member of an archive has a header before it.
             facts = os.fstat(self._descriptor) if stamp or offset == 0 else None
-            if facts is not None and offset == 0 and facts.st_size != size:
-                self.close()
-                raise self._changed("its size ")
-            # A folder or link on the way may lead elsewhere by now. But for the inode's time, as a link changes that.
-            if facts is not None and stamp and stamp_of(facts)[:_UNLINKED] != stamp[:_UNLINKED]:
-                self.close()
-                raise self._changed()
         except OSError as error:
             raise unreadable(path, error) from error
+        # A folder or link on the way may lead elsewhere by now. But for the inode's time, as a link changes that.
+        if facts is None or stamp_of(facts)[:_UNLINKED] == stamp[:_UNLINKED]:
+            return
+        if offset == 0 and facts.st_size != size:
+            self.close()
+            raise self._changed("its size ")
+        if stamp:
+            self.close()
+            raise self._changed()
 
     def __enter__(self) -> Reader:
         return self
@@ -191,6 +191,8 @@ class Reader:
             if count == 0:
                 raise self._changed("its size ")
             self._position += count
+            if count == len(view):
+                return
             view = view[count:]
 
     def _changed(self, what: str = "") -> InputError:

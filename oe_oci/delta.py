@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from .changeset import WHITEOUT
 from .content import Content
 from .errors import InputError
-from .tree import DIRECTORY, Entry, Tree, ancestors, order, shown
+from .tree import DIRECTORY, Entry, Tree, ancestors, order, parent, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping
@@ -45,29 +45,28 @@ def diff(lower: Tree, wanted: Mapping[str, Entry], removed: Iterable[str], same_
     Raises:
         InputError: a name begins with `.wh.`, which in a layer means a removal.
     """
-    changed = {
-        path for path, entry in wanted.items() if not _same(lower.entry(path), entry, same_content)
-    }  # a set first: hard links may add to it
+    there = lower.entries.get
+    # A set first: hard links may add to it.
+    changed = {path for path, entry in wanted.items() if not _same(there(path), entry, same_content)}
     changed |= _regrouped(lower, wanted, changed)
     entries = {path: wanted[path] for path in changed}
     entries.update(_other_names(lower, wanted, changed, frozenset(removed)))
     gone = _topmost(lower, entries, removed)
     _check_names(entries)
     count = len(entries)
-    for path in [*entries, *gone]:
-        for up in ancestors(path):
-            if up in entries or not up:
-                break
-            entry = wanted.get(up) or lower.entry(up)
+    for up in {parent(path) for path in (*entries, *gone)}:
+        while up and up not in entries:
+            entry = wanted.get(up) or there(up)
             assert entry is not None, up
             entries[up] = entry
+            up = parent(up)  # noqa: PLW2901 - the way up
     return Delta({path: entries[path] for path in sorted(entries, key=order)}, gone, count)
 
 
 def apply(tree: Tree, delta: Delta) -> None:
     """Change `tree`, which was the delta's lower one, to what it is with the layer on top."""
     tree.drop(delta.removed)
-    tree.drop([path for path, entry in delta.entries.items() if _replaces_directory(tree, path, entry)])
+    tree.drop(_replacing(tree, delta.entries))
     for path, entry in delta.entries.items():
         tree.put(path, entry)
 
@@ -92,12 +91,13 @@ def _regrouped(lower: Tree, wanted: Mapping[str, Entry], changed: Collection[str
     """
     together: dict[Hashable, list[str]] = {}
     apart: dict[Hashable, dict[Hashable, list[str]]] = {}
+    there = lower.entries.get
     for path, entry in wanted.items():
-        inode = _inode(lower, path)
         if entry.inode is not None:
             together.setdefault(entry.inode, []).append(path)
-        if inode is not None and path not in changed:
-            apart.setdefault(inode, {}).setdefault(path if entry.inode is None else entry.inode, []).append(path)
+        below = there(path)
+        if below is not None and below.inode is not None and path not in changed:
+            apart.setdefault(below.inode, {}).setdefault(path if entry.inode is None else entry.inode, []).append(path)
     found: set[str] = set()
     for paths in together.values():
         inodes = {_inode(lower, path) for path in paths}
@@ -133,16 +133,20 @@ def hides(path: str, wanted: Mapping[str, Entry], removed: Collection[str]) -> b
     return path in removed or (path in wanted and wanted[path].kind != DIRECTORY)
 
 
-def _replaces_directory(tree: Tree, path: str, entry: Entry) -> bool:
-    below = tree.entry(path)
-    return entry.kind != DIRECTORY and below is not None and below.kind == DIRECTORY
+def _replacing(tree: Tree, entries: Mapping[str, Entry]) -> list[str]:
+    """The paths where something else takes the place of a directory."""
+    there = tree.entries.get
+    return [
+        path
+        for path, entry in entries.items()
+        if entry.kind != DIRECTORY and (below := there(path)) is not None and below.kind == DIRECTORY
+    ]
 
 
 def _topmost(lower: Tree, entries: Mapping[str, Entry], removed: Iterable[str]) -> tuple[str, ...]:
     """The removals to write: not those inside a removed directory, nor those a replacing entry takes along."""
     paths = {path for path in removed if path in lower and path not in entries}
-    replaced = {path for path, entry in entries.items() if _replaces_directory(lower, path, entry)}
-    tops = paths | replaced
+    tops = paths.union(_replacing(lower, entries))
     return tuple(sorted((p for p in paths if not any(up in tops for up in ancestors(p))), key=order))
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import kept
 from .content import File, Region, changed_at, content_digest, stamp_of
+from .records import Records
 from .threads import give_up, pool
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
 _LARGE = 64 << 10  # bytes from which on a thread of its own is worth while
-_KEY, _RECORD = 48, 80  # bytes: a stamp and an offset; these and a digest
-_NEAR = 64 * _RECORD
+_WHOLE = bytes(8)  # of a key, which is a stamp and an offset
 _HEAD = b"oe-oci digests 1\n"
 _MOUNTS = "/proc/self/mountinfo"  # proc(5)
 # File systems of this machine's own, with all times of a file, and what is none of their disks: a file as one, or a
@@ -52,14 +52,8 @@ class Digests:
         self._latest = (time.time_ns() if began is None else began) - _RESOLUTION
         self._trusting = self._path is not None and not paranoid
         body = kept.recall(self._path, _head()) if self._path is not None and self._trusting else None
-        self._kept = body if body is not None and len(body) % _RECORD == 0 else b""
-        self._next = 0  # where in what is kept the record lies that will be asked for next, if all is as it was
-        self._index: dict[bytes, int] | None = None
-        self._kept_on = bytearray(len(self._kept) // _RECORD)  # of each record in it whether it is in `_seen`
-        self._seen = bytearray()  # what this build keeps
-        self._learned_at: dict[bytes, int] = {}  # where in that a key is, as far as it was looked through
-        self._indexed = 0
-        self._found: dict[bytes | Content, bytes] = {}
+        self._records = Records(body or b"")
+        self._found: dict[bytes | Content, bytes] = {}  # of this build alone
         self._local: dict[bytes, bool] = {}  # by device
 
     def __call__(self, content: Content) -> bytes:
@@ -81,7 +75,10 @@ class Digests:
             InputError, ToolError: one can not be read.
         """
         contents = list(contents)
-        large = dict.fromkeys(one for one in contents if one.size >= _LARGE and not self.known(one))
+        known = list(map(self.known, contents))
+        if all(known):
+            return b"".join(known)
+        large = dict.fromkeys(one for one, digest in zip(contents, known) if not digest and one.size >= _LARGE)
         if large:
             futures: list[Future[str]] = []
             try:
@@ -96,36 +93,28 @@ class Digests:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""
         if not isinstance(content, (File, Region)):
             return bytes.fromhex(content_digest(content))
-        if not content.size:
-            return _EMPTY
         if content.digest:
             return content.digest
+        if not content.size:
+            return _EMPTY
         key = self._key(content)
-        if isinstance(key, bytes):
-            return self._recall(key) or self._learned(key)
-        return self._found.get(key, b"")
+        known = isinstance(key, bytes) and (self._recall(key) or self._records.added(key))
+        return known or self._found.get(key, b"")
 
     def learn(self, content: Content, digest: bytes) -> None:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
         if isinstance(content, (File, Region)) and content.size and not content.digest:
             key = self._key(content)
-            if not isinstance(key, bytes) or not self._keep(key, digest):
+            if isinstance(key, bytes) and self._settled(key):
+                self._records.add(key, digest)
+            else:
                 self._found[key] = digest
-
-    def _learned(self, key: bytes) -> bytes:
-        """What this build itself learned under a key."""
-        for at in range(self._indexed, len(self._seen), _RECORD):
-            record = bytes(self._seen[at : at + _RECORD])
-            self._learned_at[record[:_KEY]] = at
-        self._indexed = len(self._seen)
-        at = self._learned_at.get(key, -1)
-        return bytes(self._seen[at + _KEY : at + _RECORD]) if at >= 0 else self._found.get(key, b"")
 
     def stamped(self, path: bytes, facts: os.stat_result) -> tuple[bytes, bytes]:
         """A whole file's stamp, and the digest of its bytes where that is known."""
         stamp = stamp_of(facts)
-        known = self._kept and self._is_local(path, stamp)
-        return stamp, self._recall(stamp + bytes(8)) if known else b""
+        known = self._records and self._is_local(path, stamp)
+        return stamp, self._recall(stamp + _WHOLE) if known else b""
 
     def file(self, path: str) -> Region:
         """A whole file that links may lead to, with the digest of its bytes where that is known.
@@ -152,37 +141,24 @@ class Digests:
 
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
-        if self._path is not None and self._seen != self._kept:
-            kept.keep(self._path, _head(), self._seen)
+        body = self._records.body() if self._path is not None else None
+        if body is not None:
+            assert self._path is not None
+            kept.keep(self._path, _head(), body)
 
     def _recall(self, key: bytes) -> bytes:
-        """The digest kept under a key. Keys are asked for in the order they were kept in, or nearly so."""
-        place = self._next
-        if self._kept[place : place + _KEY] != key:
-            place = self._kept.find(key, place, place + _NEAR)
-            if place < 0 or place % _RECORD:
-                place = self._places().get(key, -1)
-                if place < 0:
-                    return b""
-        self._next = place + _RECORD
-        digest = self._kept[place + _KEY : place + _RECORD]
-        if not self._kept_on[place // _RECORD]:
-            self._kept_on[place // _RECORD] = 1
-            self._keep(key, digest)
-        return digest
-
-    def _keep(self, key: bytes, digest: bytes) -> bool:
-        """Have a digest known in later builds; whether it can be, as the file will have another stamp if it changes."""
-        settled = self._settled(key)
-        if settled:
-            self._seen += key + digest
-        return settled
+        """The digest that an earlier build left under a key."""
+        return self._records.recall(key, leave=self._settled(key))
 
     def _key(self, region: File | Region) -> bytes | Content:
         """What a region is known by in this build: by itself, or by bytes that it is known by in later ones too."""
-        if not region.stamp or not self._is_local(region.path, region.stamp):
+        stamp = region.stamp
+        local = self._local.get(stamp[:8]) if stamp else False
+        if local is None:
+            local = self._is_local(region.path, stamp)
+        if not local:
             return region
-        return region.stamp + region.offset.to_bytes(8, "little")
+        return stamp + (_WHOLE if isinstance(region, File) else region.offset.to_bytes(8, "little"))
 
     def _is_local(self, path: bytes, stamp: bytes) -> bool:
         """Whether the stamp of a file can be trusted, where anything is kept at all."""
@@ -190,11 +166,6 @@ class Digests:
         if device not in self._local:
             self._local[device] = self._path is not None and _is_local(os.path.realpath(path))
         return self._local[device]
-
-    def _places(self) -> dict[bytes, int]:
-        if self._index is None:
-            self._index = {self._kept[at : at + _KEY]: at for at in range(0, len(self._kept), _RECORD)}
-        return self._index
 
 
 def _is_local(path: bytes) -> bool:

@@ -60,10 +60,15 @@ def members(delta: Delta, epoch: int) -> Iterator[Member]:
 
     A hard link follows the first of its names that the layer has. Whiteouts have the time `epoch`.
     """
-    whiteouts = {_whiteout(path): Entry(FILE, 0o644, mtime=epoch) for path in delta.removed}
+    entries = delta.entries
+    if delta.removed:
+        whiteouts = {_whiteout(path): Entry(FILE, 0o644, mtime=epoch) for path in delta.removed}
+        entries = {**entries, **whiteouts}
+        entries = {
+            path: entries[path] for path in sorted(entries, key=lambda path: _before_siblings(path, path in whiteouts))
+        }
     first: dict[object, str] = {}
-    for path in sorted([*delta.entries, *whiteouts], key=lambda path: _before_siblings(path, path in whiteouts)):
-        entry = whiteouts.get(path) or delta.entries[path]
+    for path, entry in entries.items():
         target = None if entry.inode is None else first.setdefault(entry.inode, path)
         yield Member(path, entry, target if target != path else None)
 

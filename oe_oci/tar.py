@@ -61,10 +61,10 @@ def member_size(path: str, entry: Entry, hardlink: str | None = None) -> int:
     """The bytes `write_member` writes."""
     data = entry.size if hardlink is None else 0
     # Most members need no records, which can be told without making the header.
-    names = (path + "./", entry.target, hardlink or "")
-    plain = all(name.isascii() and len(name) <= _NAME for name in names)
-    plain = plain and not entry.xattrs and max(entry.uid, entry.gid) <= _MAX_ID and entry.size <= _MAX_NUMBER
-    return (BLOCK_SIZE if plain else len(header(path, entry, hardlink))) + data + padding(data)
+    names = path + entry.target + (hardlink or "")
+    plain = len(names) <= _NAME - 2 and names.isascii() and not entry.xattrs
+    plain = plain and entry.uid <= _MAX_ID and entry.gid <= _MAX_ID and data <= _MAX_NUMBER
+    return (BLOCK_SIZE if plain else len(header(path, entry, hardlink))) + data + -data % BLOCK_SIZE
 
 
 def padding(size: int) -> int:
@@ -84,7 +84,7 @@ def header(path: str, entry: Entry, hardlink: str | None = None) -> bytes:
     link = encode(entry.target if hardlink is None else hardlink)
     size = entry.size if hardlink is None else 0
     records = b""
-    prefix, short = _split(name)
+    prefix, short = (b"", name) if len(name) <= _NAME else _split(name)
     if short is None:
         records += _record(b"path", name)
         prefix, short = b"", name[:_NAME]
@@ -105,9 +105,7 @@ def header(path: str, entry: Entry, hardlink: str | None = None) -> bytes:
 
 
 def _split(name: bytes) -> tuple[bytes, bytes | None]:
-    """Ustar's prefix and name, or None for the name where it does not fit."""
-    if len(name) <= _NAME:
-        return b"", name
+    """Ustar's prefix and name of a name that is too long for one; None for the name where it does not fit."""
     # The slash between the two is implied; the name must not be empty.
     cut = name.rfind(b"/", 0, min(_PREFIX + 1, len(name) - 1))
     if cut <= 0 or len(name) - cut - 1 > _NAME:

@@ -27,7 +27,8 @@ cache changeset compress config configure configure.accounts configure.baseref c
 configure.laidout configure.names configure.ownership configure.platforms configure.rest configure.runtime
 configure.settings configure.variables content decompress delta differences digests inputs kept labels layer
 listing locking members memory notes oci oci.image oci.layout oci.spec outputs owned plan populate progress
-removal render report revision rootfs run scan staging store stored stream tar threads transfer tree untar zlib_ng
+records removal render report revision rootfs run scan staging store stored stream tar threads transfer tree untar
+zlib_ng
 """
 PACKAGES = f"""\
 {DIRECTORIES}
