@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 # Of other corpora than an earlier version of these modules made, the folder has another name.
 FORMAT = 3
 
-# The names of what is measured beside oe-oci, as in peers.PEERS; all of them, or the umoci flow alone.
+# The names of what is measured beside oe-oci, as in peers.PEERS, and the limit: all, or what is for any input, or for
+# any root file system.
 ALL = ("umoci", "insert", "buildah", "bud", "pigz", "zstd", "limit")
 FLOW = ("umoci",)
+FILES = ("umoci", "limit")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _of_rootfs(
     folders: Mapping[str, str],
     make: Callable[[str], None],
     needed: tuple[str, ...] = (),
-    peers: tuple[str, ...] = FLOW,
+    peers: tuple[str, ...] = FILES,
 ) -> Corpus:
     layers = tuple(f"{layer}:directories:/{folder}" for layer, folder in folders.items())
     return Corpus(name, "--rootfs", layers, make, needed, peers=peers)

@@ -27,6 +27,7 @@ _AGAINST = {
     "pigz": ("cold",),
     "zstd": ("cold",),
     "limit": ("cold",),
+    "limit-3": ("cold",),
 }
 
 
@@ -63,7 +64,7 @@ FLOORS = (
     Floor("trees", "zstd", "cold", "pigz", "faster", 5),
     Floor("trees", "zstd", "cold", "pigz", "size", 1),
     Floor("trees", "zstd", "cold", "insert", "faster", 2),
-    Floor("trees", "zstd", "cold", "limit", "slower", 1.4),
+    Floor("trees", "zstd", "cold", "limit-3", "slower", 1.4),
     Floor("trees", "zstd", "same", "", "wall", 0.25),
     Floor("trees", "zstd", "paranoid", "", "wall", 0.6),
     Floor("trees-16", "gzip", "cold", "umoci", "faster", 12),
@@ -84,7 +85,7 @@ def _reached(runs: Sequence[Run]) -> Iterator[tuple[str, ...]]:
     for floor in FLOORS:
         own = _of(runs, floor.corpus, floor.scenario, "", floor.compression)
         others = _of(runs, floor.corpus, floor.peer)
-        if floor.peer == "limit":
+        if floor.peer.startswith("limit"):
             others = _of(runs, floor.corpus, floor.peer, "", floor.compression)
         if not own:
             continue

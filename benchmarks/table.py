@@ -27,6 +27,7 @@ SCENARIOS = {
     "pigz": "tar, pigz, both digests",
     "zstd": "tar, zstd, both digests",
     "limit": "limit",
+    "limit-3": "limit of level 3",
 }
 OWN = ("cold", "same", "paranoid", "changed", "copied", "off")  # of oe-oci
 BUILT_IN = "built in"

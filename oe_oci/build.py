@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Callable
+from collections import deque
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from .cache import open_cache
+from .cache import Fetched, open_cache
 from .compress import Method, choose
 from .config import Compression, Config, HostLayer
 from .content import Literal
@@ -27,8 +28,7 @@ from .staging import staging
 if TYPE_CHECKING:
     from .archive import ArchiveFacts
     from .base import Base
-    from .cache import Verdict
-    from .layer import Finish, LayerBlob, Seen
+    from .layer import Finish, Seen
     from .memory import Memory
     from .packages.installation import Installer
     from .plan import PlannedLayer
@@ -78,11 +78,27 @@ def host_paths(config: Config) -> list[str]:
     return [copy.written for spec in config.layers if isinstance(spec, HostLayer) for copy in spec.copies]
 
 
+class _Started(NamedTuple):
+    """A layer that is read or looked for; `fetched` is None for one that is left out.
+
+    `held` is what it holds until it is finished.
+    """
+
+    number: int
+    report: LayerReport
+    fetched: Fetched | None
+    held: contextlib.ExitStack
+
+    @property
+    def is_there(self) -> bool:
+        return self.fetched is None or self.fetched.is_there()
+
+
 class _Writer:
     """Writes planned layers as blobs into a staged layout, those that are kept from earlier builds as they are.
 
-    The last part of a layer is compressed while the next one is planned; each is told to `done`, in order. A context
-    manager.
+    The last part of a layer is compressed, and kept ones are looked for, while the next ones are planned; each is told
+    to `done`, in order. A context manager.
     """
 
     def __init__(
@@ -102,57 +118,69 @@ class _Writer:
         self._folder = folder
         self._cache = open_cache(config, method.identity, memory.digests, options.jobs)
         self._done = done
-        self._last: tuple[LayerReport, Callable[[], tuple[LayerBlob, Verdict | None]]] | None = None
-        self._held = contextlib.ExitStack()  # what the last layer holds open until it is finished
+        self._started: deque[_Started] = deque()
+        self._stack = contextlib.ExitStack()
         os.makedirs(folder)
 
     def __enter__(self) -> _Writer:
+        if self._cache is not None:
+            self._stack.enter_context(self._cache)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        for started in self._started:
+            started.held.close()
+        self._stack.close()
 
     def start(self, planned: PlannedLayer, installer: Installer | None) -> None:
-        """Read all that a layer holds, and finish the one before."""
+        """Have a layer read or found."""
         spec, delta = planned.spec, planned.delta
         self.notes += planned.notes
         self._written += 1
-        self._options.status(f"layer {spec.name} ({self._written} of {self._number})")
+        number = self._written
+        self._options.status(f"layer {spec.name} ({number} of {self._number})")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
+        held = contextlib.ExitStack()
         if planned.left_out:
             if installer is not None and planned.packages is not None:
                 installer.keep(delta, "", "")
-            self.finish()
-            self._done(report._replace(changed=0, removed=0, note=f"left out: {planned.left_out}"))
+            report = report._replace(changed=0, removed=0, note=f"left out: {planned.left_out}")
+            self._started.append(_Started(number, report, None, held))
             return
         found = list(members(delta, self._epoch))
 
         def write(seen: Seen | None = None) -> Finish:
+            self.finish(number)  # as much of each one is in memory
             if installer is not None and planned.packages is not None:
                 installer.hold()
             writer = LayerWriter(found, self._folder, self._method, jobs=self._options.jobs)
-            return self._held.enter_context(writer).write(seen)
+            return held.enter_context(writer).write(seen)
 
         if self._cache is None:
-            self.finish()
             made = write()
-            self._last = report, lambda: (made(), None)
-            return
-        subject = self._cache.subject(planned, found)
-        self.finish()
-        key, fetched = self._cache.fetch(subject, self._folder, write, self._held)
-        if installer is not None and planned.packages is not None:
-            installer.keep(delta, subject.shape.digest, key)
-        self._last = report, fetched
+            fetched = Fetched("", lambda: (made(), None))
+        else:
+            subject = self._cache.subject(planned, found)
+            fetched = self._cache.fetch(subject, self._folder, write, held)
+            if installer is not None and planned.packages is not None:
+                installer.keep(delta, subject.shape.digest, fetched.key)
+        self._started.append(_Started(number, report, fetched, held))
+        while self._started and self._started[0].is_there:
+            self._finish()
 
-    def finish(self) -> None:
-        """Finish the layer that was started last."""
-        if self._last is not None:
-            (report, fetched), self._last = self._last, None
-            blob, verdict = fetched()
-            self._held.close()
-            report = report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
-            self._done(report)
+    def finish(self, before: int | None = None) -> None:
+        """Finish the layers that were started, in their order: those before a number, or all."""
+        while self._started and (before is None or self._started[0].number < before):
+            self._finish()
+
+    def _finish(self) -> None:
+        _, report, fetched, held = self._started.popleft()
+        with held:
+            if fetched is not None:
+                blob, verdict = fetched.result()
+                report = report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id)
+                report = report._replace(cache=verdict)
+        self._done(report)
 
 
 def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Method) -> tuple[BuildReport, NewImage]:

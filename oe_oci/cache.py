@@ -39,7 +39,6 @@ _FIRST = "nothing is kept of it"
 _LOST = "it is not the one that was kept last, whose listing is lost"
 
 Write = Callable[["Seen"], "Finish"]
-Fetched = Callable[[], "tuple[LayerBlob, Verdict]"]
 _Lines = tuple[set[bytes], set[bytes]]
 
 
@@ -85,8 +84,22 @@ class Subject(NamedTuple):
     lasting: bool
 
 
+class Fetched(NamedTuple):
+    """A layer on its way: `result` waits for its blob, which is there under its digest's name then, and kept.
+
+    `is_there` says whether that need not be waited for. `key` is empty where it is not known before.
+    """
+
+    key: str
+    result: Callable[[], tuple[LayerBlob, Verdict | None]]
+    is_there: Callable[[], bool] = lambda: False
+
+
 class LayerCache:
-    """The layers kept in the folder `folder`, for one image, compressed in one way; `jobs` threads read contents."""
+    """The layers kept in the folder `folder`, for one image, compressed in one way; `jobs` threads read contents.
+
+    A context manager, whose thread looks for layers beside the caller's own work.
+    """
 
     def __init__(
         self, folder: str, config: Config, compressor: dict[str, Any], digests: Digests, jobs: int = 1
@@ -97,6 +110,14 @@ class LayerCache:
         self._digests = digests
         self._jobs = jobs
         self._failed = False
+        self._thread = ThreadPoolExecutor(1, "cache")
+
+    def __enter__(self) -> LayerCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._digests.stop()
+        self._thread.shutdown(cancel_futures=True)
 
     def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
         """A planned layer, with the members that make it, as the cache knows layers."""
@@ -125,7 +146,7 @@ class LayerCache:
         earlier = self._earlier(subject)
         if not earlier and not self._store.has_shape(subject.shape.digest):
             return Verdict("", _FIRST)
-        digests = self._read(subject)
+        digests = self._begin(subject)()
         key = key_of(subject.shape, digests)
         found = self._store.find(subject.shape.digest, key)
         reason = found if isinstance(found, str) else self._store.lacks(found)
@@ -133,39 +154,39 @@ class LayerCache:
             return Verdict(key, "")
         return self._explained(subject, digests, Verdict(key, reason), earlier)
 
-    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> tuple[str, Fetched]:
-        """The key of a layer, and what gives its blob: taken from the store, else made by `write` and kept.
+    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> Fetched:
+        """A layer taken from the store, else made by `write` and kept.
 
-        `write` makes it in `folder`, and tells of each content what it was told of itself. The blob is there under its
-        digest's name, and kept, once the function returned was called. Until then `held` keeps other builds from making
-        the same layer, and the bytes of a lasting one that is kept are checked by a thread.
+        `write` makes it in `folder`, and tells of each content what it was told of itself. Until the result was waited
+        for `held` keeps other builds from making the same layer. For a lasting one of a shape that is known a thread
+        reads contents and the blob; where it was for nothing, the layer is made when the result is asked for.
 
         Raises:
-            InputError, ToolError: a content can not be read, or the folder not be written to; so does the function.
-        """
-        digests, found = self._find(subject)
-        if isinstance(found, str):
-            return self._made(subject, folder, write, held, found)
-        if not subject.lasting:
-            reason = self._take(subject, found, digests, folder)
-            return self._made(subject, folder, write, held, reason) if reason else (found.key, lambda: _hit(found))
-        taken = held.enter_context(ThreadPoolExecutor(1, "cache")).submit(self._take, subject, found, digests, folder)
-
-        def fetched() -> tuple[LayerBlob, Verdict]:
-            reason = taken.result()
-            return self._made(subject, folder, write, held, reason)[1]() if reason else _hit(found)
-
-        return found.key, fetched
-
-    def _find(self, subject: Subject) -> tuple[bytes, CachedLayer | str]:
-        """The digests of a layer's contents, and the layer that is kept.
-
-        In its place why it can not be had, empty where there never was one; nothing is read then for that alone.
+            InputError, ToolError: a content can not be read, or the folder not be written to; so does the result.
         """
         if not self._store.has_shape(subject.shape.digest):
-            return b"", ""
-        digests = self._read(subject)
-        return digests, self._store.find(subject.shape.digest, key_of(subject.shape, digests))
+            return self._made(subject, folder, write, held, "")
+        read = self._begin(subject)
+        if not subject.lasting:
+            taken = self._taken(subject, folder, read())
+            return _hit(taken) if isinstance(taken, CachedLayer) else self._made(subject, folder, write, held, taken)
+        future = self._thread.submit(lambda: self._taken(subject, folder, read()))
+
+        def result() -> tuple[LayerBlob, Verdict | None]:
+            taken = future.result()
+            if isinstance(taken, CachedLayer):
+                return _hit(taken).result()
+            return self._made(subject, folder, write, held, taken).result()
+
+        return Fetched("", result, future.done)
+
+    def _taken(self, subject: Subject, folder: str, digests: bytes) -> CachedLayer | str:
+        """The layer of these contents that is kept, its blob put into the folder.
+
+        In its place why it can not be had, empty where there never was one.
+        """
+        found = self._store.find(subject.shape.digest, key_of(subject.shape, digests))
+        return found if isinstance(found, str) else self._take(subject, found, digests, folder) or found
 
     def _take(self, subject: Subject, found: CachedLayer, digests: bytes, folder: str) -> str:
         """Put a layer's blob into the folder; why it can not be, empty where it was."""
@@ -173,18 +194,18 @@ class LayerCache:
         reason = self._store.take(found, path)
         if not reason and self._store.listing(found) is None:
             # Only who makes a layer could else put it back; a clean-up would take the whole layer for damaged.
-            self._keep(subject, found.key, _hit(found)[0], path, pack(listing_of(subject.shape, digests)))
+            self._keep(subject, found.key, _blob(found), path, pack(listing_of(subject.shape, digests)))
         elif not reason:
             self._store.note(self._config.names.base, subject.name, found)
         return reason
 
-    def _made(self, subject: Subject, folder: str, write: Write, held: ExitStack, reason: str) -> tuple[str, Fetched]:
+    def _made(self, subject: Subject, folder: str, write: Write, held: ExitStack, reason: str) -> Fetched:
         """As `fetch`, of a layer that can not be had for this reason."""
         if held.enter_context(self._store.making(subject.shape.digest)):
-            digests, found = self._find(subject)
-            reason = found if isinstance(found, str) else self._take(subject, found, digests, folder)
-            if not isinstance(found, str) and not reason:
-                return found.key, lambda: _hit(found)
+            taken = self._taken(subject, folder, self._begin(subject)())
+            if isinstance(taken, CachedLayer):
+                return _hit(taken)
+            reason = taken
         read = bytearray()
 
         def seen(content: Content, digest: bytes) -> None:
@@ -201,7 +222,7 @@ class LayerCache:
             self._keep(subject, key, blob, os.path.join(folder, blob.name), packed)
             return blob, verdict
 
-        return key, kept
+        return Fetched(key, kept)
 
     def _keep(self, subject: Subject, key: str, blob: LayerBlob, path: str, packed: bytes) -> None:
         digest = Digest("sha256", hashlib.sha256(packed).hexdigest())
@@ -216,9 +237,9 @@ class LayerCache:
         else:
             self._store.note(self._config.names.base, subject.name, made)
 
-    def _read(self, subject: Subject) -> bytes:
-        """The digests of a layer's contents, read where they are not known."""
-        return self._digests.every(subject.shape.contents, self._jobs)
+    def _begin(self, subject: Subject) -> Callable[[], bytes]:
+        """Have a layer's contents read where their digests are not known, which the result gives."""
+        return self._digests.begin(subject.shape.contents, self._jobs)
 
     def _earlier(self, subject: Subject) -> list[CachedLayer]:
         """What the layer was before, the last one first."""
@@ -265,8 +286,12 @@ class LayerCache:
         return gone, come
 
 
-def _hit(found: CachedLayer) -> tuple[LayerBlob, Verdict]:
-    return LayerBlob(found.blob, found.diff_id, found.raw_size), Verdict(found.key, "")
+def _hit(found: CachedLayer) -> Fetched:
+    return Fetched(found.key, lambda: (_blob(found), Verdict(found.key, "")), lambda: True)
+
+
+def _blob(found: CachedLayer) -> LayerBlob:
+    return LayerBlob(found.blob, found.diff_id, found.raw_size)
 
 
 def open_cache(config: Config, compressor: dict[str, Any], digests: Digests, jobs: int = 1) -> LayerCache | None:

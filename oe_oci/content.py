@@ -222,6 +222,14 @@ def pieces(content: Content) -> Iterator[memoryview]:
             left -= len(view)
 
 
+def _at_once(content: Content) -> bytearray:
+    """The bytes of a small content."""
+    data = bytearray(content.size)
+    with Reader(content) as reader:
+        reader.readinto(memoryview(data))
+    return data
+
+
 def notes_on(content: Content) -> tuple[Notes | None, str]:
     """Where to look for what is known of a content, and the SHA-256 it is known by."""
     if isinstance(content, Part):
@@ -235,7 +243,7 @@ def whole(content: Content) -> bytes:
     known = None if notes is None else notes.text(digest)
     if known is not None:
         return known
-    data = b"".join(map(bytes, pieces(content)))
+    data = bytes(_at_once(content))
     if notes is not None:
         notes.add_text(digest, data)
     return data
@@ -245,6 +253,8 @@ def content_digest(content: Content) -> str:
     """SHA-256 of the bytes, in hexadecimal; known without reading where an archive was read before."""
     if isinstance(content, (Stored, Part)):
         return content.digest
+    if content.size <= PIECE:  # as most are
+        return hashlib.sha256(_at_once(content)).hexdigest()
     state = hashlib.sha256()
     for piece in pieces(content):
         state.update(piece)

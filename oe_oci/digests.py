@@ -23,7 +23,7 @@ from .records import Records
 from .threads import give_up, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
     from .content import Content
@@ -55,6 +55,7 @@ class Digests:
         self._records = Records(body or b"")
         self._found: dict[bytes | Content, bytes] = {}  # of this build alone
         self._local: dict[bytes, bool] = {}  # by device
+        self._begun: list[Future[str]] = []
 
     def __call__(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes; they are read where it is not known.
@@ -74,20 +75,34 @@ class Digests:
         Raises:
             InputError, ToolError: one can not be read.
         """
+        return self.begin(contents, jobs)()
+
+    def begin(self, contents: Iterable[Content], jobs: int) -> Callable[[], bytes]:
+        """As `every`, which is what the result gives; until that is called large contents are read in threads only.
+
+        Raises:
+            InputError, ToolError: one can not be read; so does the result.
+        """
         contents = list(contents)
-        known = list(map(self.known, contents))
-        if all(known):
-            return b"".join(known)
-        large = dict.fromkeys(one for one, digest in zip(contents, known) if not digest and one.size >= _LARGE)
-        if large:
-            futures: list[Future[str]] = []
-            try:
-                futures += (pool(jobs).submit(content_digest, content) for content in large)
-                for content, future in zip(large, futures):
-                    self.learn(content, bytes.fromhex(future.result()))
-            finally:
-                give_up(futures)
-        return b"".join(map(self, contents))
+        found = list(map(self.known, contents))
+        unknown = [number for number, digest in enumerate(found) if not digest]
+        large = dict.fromkeys(contents[number] for number in unknown if contents[number].size >= _LARGE)
+        futures = [pool(jobs).submit(content_digest, content) for content in large]
+        self._begun += futures
+        for number in unknown:
+            if contents[number] not in large:
+                found[number] = self(contents[number])
+
+        def result() -> bytes:
+            for content, future in zip(large, futures):
+                self.learn(content, bytes.fromhex(future.result()))
+            return b"".join(digest or self(content) for content, digest in zip(contents, found))
+
+        return result
+
+    def stop(self) -> None:
+        """Have nothing read any more of what was begun."""
+        give_up(self._begun)
 
     def known(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""

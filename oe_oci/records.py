@@ -6,6 +6,7 @@ Must not know what the keys are.
 
 from __future__ import annotations
 
+import threading
 from array import array
 from bisect import bisect_left
 from itertools import chain
@@ -19,7 +20,7 @@ _MASK = (1 << _PLACE) - 1
 class Records:
     """Digests by their keys: those in `before`, which is what an earlier build left, and those that are added.
 
-    What is asked for in the order it was left in, or nearly so, is found at once.
+    What is asked for in the order it was left in, or nearly so, is found at once. Threads may ask and add.
     """
 
     def __init__(self, before: bytes = b"") -> None:
@@ -32,6 +33,7 @@ class Records:
         self._indexed = 0
         self._left = array("I")  # the records to leave, in their order: numbers of those before, then of those added
         self._is_left = bytearray(self._number)  # for each of those before
+        self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         """Whether an earlier build left any."""
@@ -39,18 +41,19 @@ class Records:
 
     def recall(self, key: bytes, *, leave: bool) -> bytes:
         """The digest that an earlier build left under a key, empty for none; with `leave` this one leaves it too."""
-        place = self._next
-        if self._before[place : place + KEY] != key:
-            place = self._before.find(key, place, place + _NEAR)
-            if place < 0 or place % RECORD:
-                place = self._place(key)
-                if place < 0:
-                    return b""
-        self._next = place + RECORD
-        if leave and not self._is_left[place // RECORD]:
-            self._is_left[place // RECORD] = 1
-            self._left.append(place // RECORD)
-        return self._before[place + KEY : place + RECORD]
+        with self._lock:
+            place = self._next
+            if self._before[place : place + KEY] != key:
+                place = self._before.find(key, place, place + _NEAR)
+                if place < 0 or place % RECORD:
+                    place = self._place(key)
+                    if place < 0:
+                        return b""
+            self._next = place + RECORD
+            if leave and not self._is_left[place // RECORD]:
+                self._is_left[place // RECORD] = 1
+                self._left.append(place // RECORD)
+            return self._before[place + KEY : place + RECORD]
 
     def _place(self, key: bytes) -> int:
         """Where a key of an earlier build is, wherever that may be; negative for nowhere."""
@@ -69,16 +72,18 @@ class Records:
 
     def add(self, key: bytes, digest: bytes) -> None:
         """Add a digest, and leave it to later builds."""
-        self._left.append(self._number + len(self._added) // RECORD)
-        self._added += key + digest
+        with self._lock:
+            self._left.append(self._number + len(self._added) // RECORD)
+            self._added += key + digest
 
     def added(self, key: bytes) -> bytes:
         """The digest that was added under a key, empty for none."""
-        for at in range(self._indexed, len(self._added), RECORD):
-            self._added_at[bytes(self._added[at : at + KEY])] = at
-        self._indexed = len(self._added)
-        at = self._added_at.get(key, -1)
-        return bytes(self._added[at + KEY : at + RECORD]) if at >= 0 else b""
+        with self._lock:
+            for at in range(self._indexed, len(self._added), RECORD):
+                self._added_at[bytes(self._added[at : at + KEY])] = at
+            self._indexed = len(self._added)
+            at = self._added_at.get(key, -1)
+            return bytes(self._added[at + KEY : at + RECORD]) if at >= 0 else b""
 
     def body(self) -> bytes | None:
         """What this build leaves; None where that is what was left before."""

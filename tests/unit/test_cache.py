@@ -88,10 +88,10 @@ class Project:
             made.append(True)
             return held.enter_context(LayerWriter(found, str(target), METHOD, jobs=1)).write(seen)
 
-        with contextlib.ExitStack() as held:
-            key, fetched = cache.fetch(cache.subject(planned, found), str(target), write, held)
-            blob, verdict = fetched()
-        assert verdict.key == key
+        with cache, contextlib.ExitStack() as held:
+            fetched = cache.fetch(cache.subject(planned, found), str(target), write, held)
+            blob, verdict = fetched.result()
+        assert verdict.key.startswith(fetched.key)
         assert os.listdir(target) == [blob.name]
         assert blob.descriptor.size == (target / blob.name).stat().st_size
         assert verdict.hit != bool(made)
