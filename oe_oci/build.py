@@ -116,20 +116,17 @@ class _Writer:
         self._options = options
         self._method = method
         self._folder = folder
-        self._cache = open_cache(config, method.identity, memory.digests, options.jobs)
+        self._stack = contextlib.ExitStack()
+        cache = open_cache(config, method.identity, memory.digests, options.jobs)
+        self._cache = self._stack.enter_context(cache or contextlib.nullcontext())
         self._done = done
         self._started: deque[_Started] = deque()
-        self._stack = contextlib.ExitStack()
         os.makedirs(folder)
 
     def __enter__(self) -> _Writer:
-        if self._cache is not None:
-            self._stack.enter_context(self._cache)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for started in self._started:
-            started.held.close()
         self._stack.close()
 
     def start(self, planned: PlannedLayer, installer: Installer | None) -> None:
@@ -140,7 +137,7 @@ class _Writer:
         number = self._written
         self._options.status(f"layer {spec.name} ({number} of {self._number})")
         report = LayerReport(spec.name, spec.kind, delta.changed, len(delta.removed), packages=planned.packages)
-        held = contextlib.ExitStack()
+        held = self._stack.enter_context(contextlib.ExitStack())
         if planned.left_out:
             if installer is not None and planned.packages is not None:
                 installer.keep(delta, "", "")
@@ -176,10 +173,10 @@ class _Writer:
     def _finish(self) -> None:
         _, report, fetched, held = self._started.popleft()
         with held:
-            if fetched is not None:
-                blob, verdict = fetched.result()
-                report = report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id)
-                report = report._replace(cache=verdict)
+            result = None if fetched is None else fetched.result()
+        if result is not None:
+            blob, verdict = result
+            report = report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
         self._done(report)
 
 

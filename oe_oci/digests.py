@@ -55,7 +55,7 @@ class Digests:
         self._records = Records(body or b"")
         self._found: dict[bytes | Content, bytes] = {}  # of this build alone
         self._local: dict[bytes, bool] = {}  # by device
-        self._begun: list[Future[str]] = []
+        self._begun: list[list[Future[str]]] = []
 
     def __call__(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes; they are read where it is not known.
@@ -69,16 +69,10 @@ class Digests:
             self.learn(content, known)
         return known
 
-    def every(self, contents: Iterable[Content], jobs: int) -> bytes:
-        """The SHA-256 of the bytes of each content, one after the other; large ones are read in `jobs` threads.
-
-        Raises:
-            InputError, ToolError: one can not be read.
-        """
-        return self.begin(contents, jobs)()
-
     def begin(self, contents: Iterable[Content], jobs: int) -> Callable[[], bytes]:
-        """As `every`, which is what the result gives; until that is called large contents are read in threads only.
+        """Have contents read whose SHA-256 is not known; the result gives that of each, one after the other.
+
+        Until it is called large ones are read in `jobs` threads. Another thread may call it.
 
         Raises:
             InputError, ToolError: one can not be read; so does the result.
@@ -88,7 +82,7 @@ class Digests:
         unknown = [number for number, digest in enumerate(found) if not digest]
         large = dict.fromkeys(contents[number] for number in unknown if contents[number].size >= _LARGE)
         futures = [pool(jobs).submit(content_digest, content) for content in large]
-        self._begun += futures
+        self._begun.append(futures)
         for number in unknown:
             if contents[number] not in large:
                 found[number] = self(contents[number])
@@ -96,13 +90,14 @@ class Digests:
         def result() -> bytes:
             for content, future in zip(large, futures):
                 self.learn(content, bytes.fromhex(future.result()))
+            futures.clear()
             return b"".join(digest or self(content) for content, digest in zip(contents, found))
 
         return result
 
     def stop(self) -> None:
-        """Have nothing read any more of what was begun."""
-        give_up(self._begun)
+        """Have nothing read any more of what was begun, and wait for what is being read."""
+        give_up(future for futures in self._begun for future in futures)
 
     def known(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""

@@ -6,6 +6,7 @@ Must not write anything but what is remembered of inputs.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .build import archive_method
@@ -100,8 +101,8 @@ def preview(config: Config, options: Options) -> Preview:
     with (
         open_memory(config, paranoid=options.paranoid) as memory,
         open_inputs(config, options, memory) as (base, inputs),
+        open_cache(config, compressor, memory.digests, options.jobs) or contextlib.nullcontext() as cache,
     ):
-        cache = open_cache(config, compressor, memory.digests, options.jobs)
         layers, notes = [], list(config.notes)
         for planned in plan_layers(config, inputs):
             layers.append(_previewed(planned, cache, config.epoch or 0))

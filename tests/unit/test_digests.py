@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -331,3 +333,46 @@ def test_a_link_to_another_machine_is_seen_through(tmp_path, kept, reads, monkey
         digests(Region(path, 0, facts.st_size, *digests.stamped(path, facts)))
         digests.save()
     assert len(reads) == 2
+
+
+def test_large_files_are_read_while_others_are_asked_for(tmp_path, kept, monkeypatch):
+    let_go = threading.Event()
+    read = subject.content_digest
+
+    def slowly(content):
+        if content.size > 1 << 16:
+            assert let_go.wait(60)
+        return read(content)
+
+    monkeypatch.setattr(subject, "content_digest", slowly)
+    (tmp_path / "large").write_bytes(bytes(1 << 17))
+    digests = Digests(kept, began=soon())
+    large, small = digests.file(str(tmp_path / "large")), digests.file(files(tmp_path / "some", 1)[0])
+    result = digests.begin([small, large, small], jobs=1)
+    assert digests.known(small)
+    assert not digests.known(large)
+    let_go.set()
+    assert result() == sha256(b"0") + sha256(bytes(1 << 17)) + sha256(b"0")
+
+
+def test_what_was_begun_is_not_read_after_the_end(tmp_path, kept, monkeypatch):
+    begun, let_go = threading.Event(), threading.Event()
+    read = []
+
+    def slowly(content):
+        read.append(content)
+        begun.set()
+        assert let_go.wait(60)
+        return hashlib.sha256().hexdigest()
+
+    monkeypatch.setattr(subject, "content_digest", slowly)
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_bytes(bytes(1 << 17))
+    digests = Digests(kept, began=soon())
+    result = digests.begin([digests.file(str(tmp_path / name)) for name in ("one", "two", "three")], jobs=1)
+    assert begun.wait(60)
+    threading.Timer(0.1, let_go.set).start()
+    digests.stop()
+    assert len(read) == 1
+    with pytest.raises(CancelledError):
+        result()
