@@ -54,12 +54,13 @@ def diff(lower: Tree, wanted: Mapping[str, Entry], removed: Iterable[str], same_
     gone = _topmost(lower, entries, removed)
     _check_names(entries)
     count = len(entries)
-    for up in {parent(path) for path in (*entries, *gone)}:
+    for directory in {parent(path) for path in (*entries, *gone)}:
+        up = directory
         while up and up not in entries:
             entry = wanted.get(up) or there(up)
             assert entry is not None, up
             entries[up] = entry
-            up = parent(up)  # noqa: PLW2901 - the way up
+            up = parent(up)
     return Delta({path: entries[path] for path in sorted(entries, key=order)}, gone, count)
 
 

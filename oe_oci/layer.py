@@ -60,7 +60,7 @@ def members(delta: Delta, epoch: int) -> Iterator[Member]:
 
     A hard link follows the first of its names that the layer has. Whiteouts have the time `epoch`.
     """
-    entries = delta.entries
+    entries = delta.entries  # which are in order but for what is put between them
     if delta.removed:
         whiteouts = {_whiteout(path): Entry(FILE, 0o644, mtime=epoch) for path in delta.removed}
         entries = {**entries, **whiteouts}
