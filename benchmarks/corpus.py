@@ -96,7 +96,7 @@ def _of_trees(feed: Corpus) -> Iterable[Corpus]:
 
     tree = _of_rootfs(name, dict(zip(layers, layers)), make, needed, ALL)
     yield tree
-    yield _of_rootfs(f"{name}-16", dict(zip(trees.PARTS, trees.PARTS)), make_parts, needed, ALL)
+    yield _of_rootfs(f"{name}-16", dict(zip(trees.PARTS, trees.PARTS)), make_parts, needed)
     yield _of_rootfs(name.replace("trees", "large"), dict(zip(layers, layers)), make_large, needed, ALL)
 
 

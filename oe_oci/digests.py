@@ -84,7 +84,7 @@ class Digests:
         futures = [pool(jobs).submit(content_digest, content) for content in large]
         self._begun.append(futures)
         for number in unknown:
-            if contents[number] not in large:
+            if contents[number].size < _LARGE:
                 found[number] = self(contents[number])
 
         def result() -> bytes:
