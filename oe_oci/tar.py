@@ -64,7 +64,7 @@ def member_size(path: str, entry: Entry, hardlink: str | None = None) -> int:
     names = path + entry.target + (hardlink or "")
     plain = len(names) <= _NAME - 2 and names.isascii() and not entry.xattrs
     plain = plain and entry.uid <= _MAX_ID and entry.gid <= _MAX_ID and data <= _MAX_NUMBER
-    return (BLOCK_SIZE if plain else len(header(path, entry, hardlink))) + data + -data % BLOCK_SIZE
+    return (BLOCK_SIZE if plain else len(header(path, entry, hardlink))) + data + padding(data)
 
 
 def padding(size: int) -> int:
