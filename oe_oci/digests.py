@@ -151,9 +151,7 @@ class Digests:
 
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
-        body = self._records.body() if self._path is not None else None
-        if body is not None:
-            assert self._path is not None
+        if self._path is not None and (body := self._records.body()) is not None:
             kept.keep(self._path, _head(), body)
 
     def _recall(self, key: bytes) -> bytes:
