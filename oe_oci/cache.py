@@ -74,7 +74,7 @@ class Verdict(NamedTuple):
 class Subject(NamedTuple):
     """A layer that is asked for: its name and its shape, and what else explains it.
 
-    `lasting` is whether its contents can still be read when the next layer is planned: what a package manager has
+    `lasting` is whether its contents can still be read when later layers are planned: what a package manager has
     installed may be gone by then.
     """
 
@@ -167,18 +167,14 @@ class LayerCache:
         if not self._store.has_shape(subject.shape.digest):
             return self._made(subject, folder, write, held, "")
         read = self._begin(subject)
-        if not subject.lasting:
-            taken = self._taken(subject, folder, read())
+
+        def fetched(taken: CachedLayer | str) -> Fetched:
             return _hit(taken) if isinstance(taken, CachedLayer) else self._made(subject, folder, write, held, taken)
+
+        if not subject.lasting:
+            return fetched(self._taken(subject, folder, read()))
         future = self._thread.submit(lambda: self._taken(subject, folder, read()))
-
-        def result() -> tuple[LayerBlob, Verdict | None]:
-            taken = future.result()
-            if isinstance(taken, CachedLayer):
-                return _hit(taken).result()
-            return self._made(subject, folder, write, held, taken).result()
-
-        return Fetched("", result, future.done)
+        return Fetched("", lambda: fetched(future.result()).result(), future.done)
 
     def _taken(self, subject: Subject, folder: str, digests: bytes) -> CachedLayer | str:
         """The layer of these contents that is kept, its blob put into the folder.
@@ -201,7 +197,8 @@ class LayerCache:
 
     def _made(self, subject: Subject, folder: str, write: Write, held: ExitStack, reason: str) -> Fetched:
         """As `fetch`, of a layer that can not be had for this reason."""
-        if held.enter_context(self._store.making(subject.shape.digest)):
+        waited = held.enter_context(self._store.making(subject.shape.digest))
+        if waited and self._store.has_shape(subject.shape.digest):
             taken = self._taken(subject, folder, self._begin(subject)())
             if isinstance(taken, CachedLayer):
                 return _hit(taken)

@@ -379,3 +379,11 @@ def test_layers_that_lie_elsewhere_have_one_key() -> None:
         planned = PlannedLayer(PathsLayer("opt", "directories", ("/opt",)), delta, "", None)
         subjects.append(cache.subject(planned, list(members(delta, 0))).shape)
     assert subjects[0].digest == subjects[1].digest
+
+
+def test_nothing_is_read_for_a_build_that_kept_nothing(
+    project: Project, reads: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "making", lambda _store, _shape: contextlib.nullcontext(True))
+    assert project.build().made
+    assert not reads
