@@ -67,9 +67,7 @@ class Builds(Runs):
             for name in [name for name in self._peers if peers.PEERS[name].compression == compression]:
                 self._peer(number, name)
             if "limit" in self._corpus.peers:
-                self._limit(number, compression, "limit", self._compressors[compression])
-                if compression == "zstd":
-                    self._limit(number, compression, "limit-3", {"name": "pyzstd", "level": 3})
+                self._limits(number, compression)
 
     def _round_of(self, number: int, compression: str) -> None:
         image, changed = self._images[compression]
@@ -125,17 +123,19 @@ class Builds(Runs):
             return peers.fills_of_files(self._copy.place, self._corpus.folders, bundle)
         return peers.fills_of_packages(self._copy.place, self._packages, bundle)
 
-    def _limit(self, number: int, compression: str, scenario: str, compressor: Mapping[str, object]) -> None:
-        """What one core takes for the same bytes with a compressor, as if all cores shared it evenly."""
-        tar = self._path("limit.tar")
+    def _limits(self, number: int, compression: str) -> None:
+        """What one core takes for the same bytes with each compressor, as if all cores shared it evenly."""
+        tar, compressors = self._path("limit.tar"), {"limit": self._compressors[compression]}
+        if compression == "zstd":
+            compressors["limit-3"] = {"name": "pyzstd", "level": 3}
         subprocess.run([*peers.tar_of(self._copy.place), "-f", tar], check=True)
-        words = [json.dumps(compressor), tar, self._path("deploy")]
-        cost = self._script(peers.limit(words))
+        for scenario, compressor in compressors.items():
+            cost = self._script(peers.limit([json.dumps(compressor), tar, self._path("deploy")]))
+            if cost.status == 0:
+                spent = float(self._messages())
+                cost = cost._replace(wall=spent / len(os.sched_getaffinity(0)), cpu=spent)
+            self._note(number, compression, scenario, cost)
         os.unlink(tar)
-        if cost.status == 0:
-            spent = float(self._messages())
-            cost = cost._replace(wall=spent / len(os.sched_getaffinity(0)), cpu=spent)
-        self._note(number, compression, scenario, cost)
 
     def _image(self) -> Image | None:
         image = super()._image()

@@ -64,6 +64,7 @@ FLOORS = (
     Floor("trees", "zstd", "cold", "pigz", "faster", 5),
     Floor("trees", "zstd", "cold", "pigz", "size", 1),
     Floor("trees", "zstd", "cold", "insert", "faster", 2),
+    Floor("trees", "zstd", "cold", "limit", "slower", 1.4),
     Floor("trees", "zstd", "cold", "limit-3", "slower", 1.4),
     Floor("trees", "zstd", "same", "", "wall", 0.25),
     Floor("trees", "zstd", "paranoid", "", "wall", 0.6),

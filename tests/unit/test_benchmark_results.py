@@ -60,6 +60,7 @@ class TestFloors:
         runs += [run("limit", 0.7, compression="zstd"), run("limit-3", 0.8, compression="zstd")]
         found = {row[3]: row[4:] for row in cells(floors(runs)) if row[1] == "zstd"}
         assert found["times as fast as umoci flow"] == ["20x", "≥ 15x", "yes"]
+        assert found["times the limit"] == ["1.43x", "≤ 1.4x", "**no**"]
         assert found["times the limit of level 3"] == ["1.25x", "≤ 1.4x", "yes"]
 
     @pytest.mark.parametrize(("peak", "met"), [(105.7, "yes"), (105.8, "**no**")])
