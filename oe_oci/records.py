@@ -13,8 +13,8 @@ from itertools import chain
 
 KEY, RECORD = 48, 80  # bytes: a key; a key and its digest
 _NEAR = 64 * RECORD
-_PLACE = 32  # bits
-_MASK = (1 << _PLACE) - 1
+_BITS = 32  # of a record's number, and of a key's hash
+_MASK = (1 << _BITS) - 1
 
 
 class Records:
@@ -60,11 +60,11 @@ class Records:
         if self._hashes is None:
             # A dictionary would take twenty times the memory.
             hashes = (hash(self._before[at : at + KEY]) & _MASK for at in range(0, len(self._before), RECORD))
-            self._hashes = array("Q", sorted(each << _PLACE | number for number, each in enumerate(hashes)))
+            self._hashes = array("Q", sorted(each << _BITS | number for number, each in enumerate(hashes)))
         wanted = hash(key) & _MASK
-        for at in range(bisect_left(self._hashes, wanted << _PLACE), self._number):
+        for at in range(bisect_left(self._hashes, wanted << _BITS), self._number):
             place = (self._hashes[at] & _MASK) * RECORD
-            if self._hashes[at] >> _PLACE != wanted:
+            if self._hashes[at] >> _BITS != wanted:
                 break
             if self._before[place : place + KEY] == key:
                 return place

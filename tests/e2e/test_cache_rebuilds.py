@@ -174,3 +174,31 @@ def test_the_folder_may_be_removed_at_any_time(image, cache):
     shutil.rmtree(cache)
     assert image.build(cache) == FIRST
     assert compare.contents(image.out) == image.right
+
+
+def test_layers_stay_in_their_order_whichever_is_found_first(folder):
+    """The first one takes longest to look for; one is made anew, and one left out."""
+    rootfs = folder / "rootfs"
+    for name in ("large", "small", "changed", "last"):
+        (rootfs / name).mkdir(parents=True)
+        (rootfs / name / "file").write_text(name * (1 << 20 if name == "large" else 1))
+    layers = ["large:directories:/large", "small:directories:/small", "again:directories:/small"]
+    layers += ["changed:directories:/changed", "last:directories:/last"]
+    conf = folder / "app.conf"
+    conf.write_text(f'SOURCE_DATE_EPOCH = "1700000000"\nOCI_LAYERS = "{" ".join(layers)}"\n')
+
+    def built(*words: object) -> dict[str, Any]:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        words = ("build", conf, "--rootfs", rootfs, "--deploy-dir", folder / "out", "--json", *words)
+        return json.loads(tools.oe_oci(*words).stdout)
+
+    built("--cache-dir", folder / "cache")
+    (rootfs / "changed" / "file").write_text("changes")
+    report = built("--cache-dir", folder / "cache", "--paranoid")
+    assert [layer["name"] for layer in report["layers"]] == ["large", "small", "again", "changed", "last"]
+    assert [layer["cache"]["hit"] for layer in report["layers"] if "cache" in layer] == [True, True, False, True]
+    assert report["layers"][2]["note"] == "left out: it changes nothing"
+    fresh = built("--cache-dir", folder / "other")
+    assert [layer.get("diffId") for layer in report["layers"]] == [layer.get("diffId") for layer in fresh["layers"]]
+    manifests = [each["image"]["digest"] for each in (report, fresh)]
+    assert manifests[0] == manifests[1]
