@@ -9,10 +9,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from .cache import Fetched, open_cache
+from .cache import Fetched, Verdict, open_cache
 from .compress import Method, choose
 from .config import Compression, Config, HostLayer
 from .content import Literal
+from .earlier import Builds, EarlierLayer
 from .inputs import Options, open_inputs
 from .labels import automatic
 from .layer import LayerWriter, members
@@ -21,6 +22,7 @@ from .oci.image import Added, Loadable, NewImage, make_docker_manifest, make_ima
 from .oci.spec import LAYOUT_FILE
 from .outputs import Archives, check_place, layout_output, publish, staged_file, staged_layout, write_documents
 from .plan import plan_layers
+from .questions import same
 from .report import BuildReport, LayerReport, report_bytes
 from .revision import find_revision
 from .staging import staging
@@ -28,7 +30,8 @@ from .staging import staging
 if TYPE_CHECKING:
     from .archive import ArchiveFacts
     from .base import Base
-    from .layer import Finish, Seen
+    from .earlier import Earlier
+    from .layer import Finish, LayerBlob, Seen
     from .memory import Memory
     from .packages.installation import Installer
     from .plan import PlannedLayer
@@ -60,9 +63,15 @@ def build(config: Config, options: Options) -> BuildReport:
 
         writer = _Writer(config, options, method, os.path.join(layout, "blobs", "sha256"), memory, done)
         with open_inputs(config, options, memory, stage) as (base, inputs), writer:
-            for planned in plan_layers(config, inputs):
-                writer.start(planned, inputs.installer)
-            writer.finish()
+            builds = Builds(memory, config, base.image.descriptor.digest if base.image else None, method.identity)
+            last = builds.last()
+            if last is not None and writer.repeat(last, os.path.join(stage, "expected")):
+                memory.leave_all()
+            else:
+                for planned in plan_layers(config, inputs):
+                    writer.start(planned, inputs.installer)
+                writer.finish()
+                builds.leave(writer.made)
         report, image = _assemble(config, base, layers, method)
         _write_layout(layout, image, config)
         written = _finish(archives, stage, image, config, options)
@@ -88,6 +97,7 @@ class _Started(NamedTuple):
     report: LayerReport
     fetched: Fetched | None
     held: contextlib.ExitStack
+    shape: str = ""
 
     @property
     def is_there(self) -> bool:
@@ -113,6 +123,7 @@ class _Writer:
         self._epoch = config.epoch or 0
         self._written, self._number = 0, len(config.layers)
         self.notes: list[str] = []
+        self.made: list[EarlierLayer] = []
         self._options = options
         self._method = method
         self._folder = folder
@@ -128,6 +139,24 @@ class _Writer:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def repeat(self, last: Earlier, aside: str) -> bool:
+        """Take all layers that the last build had; whether nothing has changed since, and all of them are there.
+
+        They are taken into `aside`, a new folder of the stage, beside finding out; else from there when they are asked
+        for, if ever they are.
+        """
+        if self._cache is None:
+            return False
+        kept = [(layer.name, layer.shape, layer.key) for layer in last.layers if layer.key]
+        self._cache.expect(kept, aside)
+        blobs = self._cache.expected(kept, self._folder) if same(last.asked) else None
+        if blobs is None:
+            return False
+        for layer in last.layers:
+            report = LayerReport(*layer[:4], note=layer.note)
+            self._done(_with_blob(report, blobs.pop(0), Verdict(layer.key, "")) if layer.key else report)
+        return True
 
     def start(self, planned: PlannedLayer, installer: Installer | None) -> None:
         """Have a layer read or found."""
@@ -153,15 +182,17 @@ class _Writer:
             writer = LayerWriter(found, self._folder, self._method, jobs=self._options.jobs)
             return held.enter_context(writer).write(seen)
 
+        shape = ""
         if self._cache is None:
             made = write()
             fetched = Fetched("", lambda: (made(), None))
         else:
             subject = self._cache.subject(planned, found)
+            shape = subject.shape.digest
             fetched = self._cache.fetch(subject, self._folder, write, held)
             if installer is not None and planned.packages is not None:
-                installer.keep(delta, subject.shape.digest, fetched.key)
-        self._started.append(_Started(number, report, fetched, held))
+                installer.keep(delta, shape, fetched.key)
+        self._started.append(_Started(number, report, fetched, held, shape))
         while self._started and self._started[0].is_there:
             self._finish()
 
@@ -171,13 +202,19 @@ class _Writer:
             self._finish()
 
     def _finish(self) -> None:
-        _, report, fetched, held = self._started.popleft()
+        _, report, fetched, held, shape = self._started.popleft()
+        key = ""
         with held:
             result = None if fetched is None else fetched.result()
         if result is not None:
             blob, verdict = result
-            report = report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
+            report, key = _with_blob(report, blob, verdict), verdict.key if verdict else ""
+        self.made.append(EarlierLayer(*report[:4], report.note, shape, key))
         self._done(report)
+
+
+def _with_blob(report: LayerReport, blob: LayerBlob, verdict: Verdict | None) -> LayerReport:
+    return report._replace(raw_size=blob.raw_size, blob=blob.descriptor, diff_id=blob.diff_id, cache=verdict)
 
 
 def _assemble(config: Config, base: Base, layers: list[LayerReport], method: Method) -> tuple[BuildReport, NewImage]:

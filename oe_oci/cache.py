@@ -22,7 +22,8 @@ from .oci.spec import Descriptor, Digest
 from .store import LISTING, CachedLayer, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
     from contextlib import ExitStack
 
     from .config import Config
@@ -38,6 +39,7 @@ _DENIED = frozenset(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _FIRST = "nothing is kept of it"
 _LOST = "it is not the one that was kept last, whose listing is lost"
 
+Named = tuple[str, str, str]  # a layer's name, shape and key
 Write = Callable[["Seen"], "Finish"]
 _Lines = tuple[set[bytes], set[bytes]]
 
@@ -110,6 +112,7 @@ class LayerCache:
         self._digests = digests
         self._jobs = jobs
         self._failed = False
+        self._expected: dict[tuple[str, str], Future[str]] = {}  # by shape and key
         self._thread = ThreadPoolExecutor(1, "cache")
 
     def __enter__(self) -> LayerCache:
@@ -118,6 +121,44 @@ class LayerCache:
     def __exit__(self, *_: object) -> None:
         self._digests.stop()
         self._thread.shutdown(cancel_futures=True)
+
+    def expect(self, layers: Iterable[Named], aside: str) -> None:
+        """Have layers taken before it is known if they are wanted.
+
+        Their blobs are put into `aside`, a new folder on the file system of the one that they will be asked for in.
+        """
+        os.mkdir(aside)
+        for _, shape, key in layers:
+            self._expected[shape, key] = self._thread.submit(self._take_aside, shape, key, os.path.join(aside, key))
+
+    def expected(self, layers: Sequence[Named], folder: str) -> list[LayerBlob] | None:
+        """Layers that were expected, their blobs put into the folder; None, and no blob there, if any can not be had.
+
+        Raises:
+            ToolError: a blob can not be written.
+        """
+        found = [self._store.find(shape, key) for _, shape, key in layers]
+        there = [one for one in found if not isinstance(one, str) and self._expected[one[:2]].result()]
+        # Of a lost listing only a planned layer has what it takes to put it back.
+        if len(there) < len(layers) or None in map(self._store.listing, there):
+            return None
+        for (name, _, _), one in zip(layers, there):
+            self._move(one, os.path.join(folder, one.blob.digest.hex))
+            self._store.note(self._config.names.base, name, one)
+        return list(map(_blob, there))
+
+    def _take_aside(self, shape: str, key: str, path: str) -> str:
+        """Put the blob of a layer at a path, which is the result; empty where that can not be."""
+        found = self._store.find(shape, key)
+        return "" if isinstance(found, str) or self._store.take(found, path) else path
+
+    def _move(self, found: CachedLayer, path: str) -> bool:
+        """Put the blob of a layer that was expected at a path; whether it was, and was to be had."""
+        expected = self._expected.pop(found[:2], None)
+        aside = expected.result() if expected else ""
+        if aside:
+            os.rename(aside, path)
+        return bool(aside)
 
     def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
         """A planned layer, with the members that make it, as the cache knows layers."""
@@ -187,7 +228,7 @@ class LayerCache:
     def _take(self, subject: Subject, found: CachedLayer, digests: bytes, folder: str) -> str:
         """Put a layer's blob into the folder; why it can not be, empty where it was."""
         path = os.path.join(folder, found.blob.digest.hex)
-        reason = self._store.take(found, path)
+        reason = "" if self._move(found, path) else self._store.take(found, path)
         if not reason and self._store.listing(found) is None:
             # Only who makes a layer could else put it back; a clean-up would take the whole layer for damaged.
             self._keep(subject, found.key, _blob(found), path, pack(listing_of(subject.shape, digests)))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import kept
 from .content import File, Region, changed_at, content_digest, stamp_of
+from .questions import Questions
 from .records import Records
 from .threads import give_up, pool
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from .content import Content
+    from .questions import Asked
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
 _LARGE = 64 << 10  # bytes from which on a thread of its own is worth while
@@ -44,7 +46,8 @@ class Digests:
     """The digests of contents, those known from earlier builds of the same image among them.
 
     These are kept in the file `path`, None for none. With `paranoid` what is there is not used. `began` is when the
-    build began, in nanoseconds since 1970; nothing that it reads may have been looked at before.
+    build began, in nanoseconds since 1970; nothing that it reads may have been looked at before. `questions` are those
+    of the files' facts.
     """
 
     def __init__(self, path: str | None = None, *, paranoid: bool = False, began: int | None = None) -> None:
@@ -56,6 +59,8 @@ class Digests:
         self._found: dict[bytes | Content, bytes] = {}  # of this build alone
         self._local: dict[bytes, bool] = {}  # by device
         self._begun: list[list[Future[str]]] = []
+        # Under fakeroot and pseudo attributes change while the inode on disk stays as it is.
+        self.questions = Questions(noting=self._trusting and "LD_PRELOAD" not in os.environ)
 
     def __call__(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes; they are read where it is not known.
@@ -145,9 +150,22 @@ class Digests:
         stamps = [key for key in keys if isinstance(key, bytes) and self._settled(key)]
         return _machine() + b"".join(stamps) if self._trusting and len(stamps) == len(keys) else None
 
+    def asked(self) -> list[Asked] | None:
+        """All that `questions` asked; None where a later build could be told the same, and something have changed."""
+        asked = self.questions.asked
+        return asked if asked and self._are_lasting(self.questions) else None
+
+    def _are_lasting(self, questions: Questions) -> bool:
+        local = all(self._is_local(path, device) for device, path in questions.devices.items())
+        return local and questions.newest < self._latest
+
     def _settled(self, stamp: bytes) -> bool:
         """Whether a file that changes from now on will have another stamp."""
         return changed_at(stamp) < self._latest
+
+    def leave_all(self) -> None:
+        """Keep all that earlier builds left, whether this one asked for it or not."""
+        self._records.leave_all()
 
     def save(self) -> None:
         """Keep what this build knows of unchanged files for the next one, and nothing else."""
@@ -169,7 +187,7 @@ class Digests:
         return stamp + (_WHOLE if isinstance(region, File) else region.offset.to_bytes(8, "little"))
 
     def _is_local(self, path: bytes, stamp: bytes) -> bool:
-        """Whether the stamp of a file can be trusted, where anything is kept at all."""
+        """Whether the stamp of a file, of which its device is enough, can be trusted, where anything is kept at all."""
         device = stamp[:8]
         if device not in self._local:
             self._local[device] = self._path is not None and _is_local(os.path.realpath(path))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .config import Config
 
-_NOTES = "notes 1"
+_NOTES, _BUILD = "notes 1", "build 1"
 
 
 class Memory:
@@ -39,6 +39,7 @@ class Memory:
         self.indexes = None if folder is None else os.path.join(folder, "indexes")
         self._archives = None if folder is None else os.path.join(folder, "archives")
         self._image = image
+        self._build = hashlib.sha256(f"build {image}".encode()).hexdigest()
         self.notes = Notes(self.recall(image, _NOTES)) if self.keeps else None
 
     @property
@@ -52,6 +53,20 @@ class Memory:
         notes = None if self.notes is None else self.notes.to_json()
         if notes is not None:
             self.keep(self._image, _NOTES, notes)
+
+    def leave_all(self) -> None:
+        """Keep all that earlier builds found out, whether this one asks for it or not."""
+        self.digests.leave_all()
+        if self.notes is not None:
+            self.notes.leave_all()
+
+    def recall_build(self) -> Any | None:
+        """The JSON value that the last build of the image left."""
+        return self.recall(self._build, _BUILD)
+
+    def keep_build(self, value: Any) -> None:
+        """Leave a JSON value to the next build of the image."""
+        self.keep(self._build, _BUILD, value)
 
     def has(self, digest: str) -> bool:
         """Whether anything seems to be kept of an archive with that SHA-256."""

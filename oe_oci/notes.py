@@ -44,6 +44,13 @@ class Notes:
             self._room -= len(data)
             self._texts[digest] = data
 
+    def leave_all(self) -> None:
+        """Have all that was known before in what `to_json` gives."""
+        for digest in self._known["text"]:
+            self.text(digest)
+        for digest in self._known["md5"]:
+            self.md5(digest)
+
     def to_json(self) -> Any | None:
         """What was asked for in this build; None where that is what was known before."""
         texts = {digest: data.decode("utf-8", "surrogateescape") for digest, data in self._texts.items()}

@@ -85,6 +85,12 @@ class Records:
             at = self._added_at.get(key, -1)
             return bytes(self._added[at + KEY : at + RECORD]) if at >= 0 else b""
 
+    def leave_all(self) -> None:
+        """Leave what an earlier build left, in that order, and what was added."""
+        added = [number for number in self._left if number >= self._number]
+        self._left = array("I", chain(range(self._number), added))
+        self._is_left = bytearray(b"\1") * self._number
+
     def body(self) -> bytes | None:
         """What this build leaves; None where that is what was left before."""
         runs = self._runs()

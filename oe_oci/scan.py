@@ -22,6 +22,8 @@ from .tree import BLOCK, CHAR, DIRECTORY, FILE, SYMLINK, Entry, decode, encode, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .questions import Found
+
 LOG = logging.getLogger("oe_oci")
 
 Time = Callable[[int], int]
@@ -34,7 +36,7 @@ class Directory:
 
     `time` turns an mtime in seconds into the one to write; `owner` replaces every file's owner. `label` keeps the
     inodes of two sources apart. With `plain_modes` a file is 0755 or 0644, as its owner may execute it or not.
-    `digests` knows some files of earlier builds.
+    `digests` knows some files of earlier builds, and asks for all facts.
     """
 
     def __init__(
@@ -47,22 +49,21 @@ class Directory:
         plain_modes: bool = False,
         digests: Digests | None = None,
     ) -> None:
-        self._root = os.path.realpath(encode(root)).rstrip(b"/")
+        self._digests = digests or Digests()
+        self._questions = self._digests.questions
+        self._root = self._questions.real(encode(root)).rstrip(b"/")
         self._label = label
         self._time = time
         self._owner = owner
         self._plain_modes = plain_modes
-        self._digests = digests or Digests()
 
     def entry(self, path: str) -> Entry | None:
         name = self._name(path)
         try:
-            facts = os.lstat(name)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            facts = self._questions.facts(name)
         except OSError as error:
             raise unreadable(name, error) from error
-        return self.entry_of(path, name, facts)
+        return None if facts is None else self.entry_of(path, name, facts)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
         top = self.entry(path)
@@ -74,22 +75,26 @@ class Directory:
             directory = pending.pop()
             place = self._name(directory)
             before, where = f"{directory}/" if directory else "", os.path.join(place, b"")
-            for name, facts in _listed(place):
+            for name, facts in self._listed(place):
                 inner, place = before + decode(name), where + name
                 entry = self.entry_of(inner, place, facts)
                 if entry is None:
                     # It means nothing without the process that made it, and no archive can hold one.
                     LOG.warning("%s is a socket; left out", os.fsdecode(place))
+                    self._questions.forget()  # so that it is told each time
                     continue
                 if entry.kind == DIRECTORY:
                     pending.append(inner)
                 yield inner, entry
 
     def names(self, directory: str) -> list[str]:
+        return [decode(name) for name, _ in self._listed(self._name(directory))]
+
+    def _listed(self, directory: bytes) -> Found:
         try:
-            return [decode(name) for name in os.listdir(self._name(directory))]
+            return self._questions.listed(directory)
         except OSError as error:
-            raise unreadable(self._name(directory), error) from error
+            raise unreadable(directory, error) from error
 
     def _name(self, path: str) -> bytes:
         return b"%b/%b" % (self._root, encode(path)) if path else self._root or b"/"
@@ -130,19 +135,6 @@ class Directory:
             (self._label, device, inode) if links > 1 and kind != DIRECTORY else None,
         )
         return _new(Entry, fields)
-
-
-def _listed(directory: bytes) -> list[tuple[bytes, os.stat_result]]:
-    """The names in a directory with the facts of each, which are looked up from there and not from the root."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with os.scandir(descriptor) as found:
-                return sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in found)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise unreadable(directory, error) from error
 
 
 def _target(name: bytes) -> str:

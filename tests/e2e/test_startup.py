@@ -25,8 +25,8 @@ DIRECTORIES = f"""\
 accounts ahead architectures archive base bbconf bbconf.expand bbconf.names bbconf.syntax bbconf.variables blob build
 cache changeset compress config configure configure.accounts configure.baseref configure.feeds configure.grammar
 configure.laidout configure.names configure.ownership configure.platforms configure.rest configure.runtime
-configure.settings configure.variables content decompress delta differences digests inputs kept labels layer
-listing locking members memory notes oci oci.image oci.layout oci.spec outputs owned plan populate progress
+configure.settings configure.variables content decompress delta differences digests earlier inputs kept labels layer
+listing locking members memory notes oci oci.image oci.layout oci.spec outputs owned plan populate progress questions
 records removal render report revision rootfs run scan staging store stored stream tar threads transfer tree untar
 zlib_ng
 """

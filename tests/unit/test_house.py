@@ -22,7 +22,7 @@ PACKAGE = ROOT / "oe_oci"
 
 # From the bottom up: a module imports from its own group and from those below. No two import each other.
 GROUPS = {
-    "foundations": "(top) errors progress tables architectures stream ahead notes content kept threads records digests "
+    "foundations": "(top) errors progress tables architectures stream ahead notes content kept threads records questions digests "
     "tree removal run",
     "trees from bytes": "decompress untar members changeset scan confined inodes",
     "stored images": "oci oci.spec oci.layout oci.reach oci.rehash oci.verify stored",
@@ -61,7 +61,7 @@ GROUPS = {
     "bytes from trees": "tar compress blob layer listing archive",
     "the layer cache": "survey upkeep audit differences cache",
     "the image and its files": "oci.image outputs report",
-    "drivers": "build folders refresh preview merge",
+    "drivers": "earlier build folders refresh preview merge",
     "variables to configuration": "configure configure.variables configure.settings configure.names "
     "configure.platforms configure.grammar configure.laidout configure.baseref configure.ownership configure.runtime "
     "configure.feeds configure.accounts configure.rest",

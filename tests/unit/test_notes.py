@@ -45,6 +45,15 @@ def test_nothing_is_written_where_nothing_is_new(tmp_path):
     assert again.to_json() is None
 
 
+def test_all_that_was_known_can_be_left():
+    notes = Notes()
+    notes.add_md5("d", "m")
+    notes.add_text("e", b"\xff")
+    again = Notes(json.loads(json.dumps(notes.to_json())))
+    again.leave_all()
+    assert again.to_json() is None
+
+
 def test_large_files_are_not_held(monkeypatch):
     monkeypatch.setattr(subject, "_LARGEST", 10)
     monkeypatch.setattr(subject, "_TEXTS", 25)

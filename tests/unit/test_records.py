@@ -70,6 +70,16 @@ def test_any_order(seed):
     assert all(again.recall(key, leave=True) == digest for key, digest in map(record, chance.sample(wanted, k=50)))
 
 
+def test_all_can_be_left_without_being_asked_for():
+    records = Records(body(0, 1, 2))
+    records.leave_all()
+    assert records.body() is None
+    records.add(*record(7))
+    records.leave_all()
+    records.recall(record(2)[0], leave=True)
+    assert numbers_of(records.body()) == [0, 1, 2, 7]
+
+
 def test_a_key_that_others_share_the_hash_with_is_told_from_them(monkeypatch):
     monkeypatch.setattr(records_module, "hash", lambda _key: -1, raising=False)
     records = Records(body(*range(COUNT)))
