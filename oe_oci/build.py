@@ -22,7 +22,6 @@ from .oci.image import Added, Loadable, NewImage, make_docker_manifest, make_ima
 from .oci.spec import LAYOUT_FILE
 from .outputs import Archives, check_place, layout_output, publish, staged_file, staged_layout, write_documents
 from .plan import plan_layers
-from .questions import same
 from .report import BuildReport, LayerReport, report_bytes
 from .revision import find_revision
 from .staging import staging
@@ -127,6 +126,7 @@ class _Writer:
         self._options = options
         self._method = method
         self._folder = folder
+        self._questions = memory.digests.questions
         self._stack = contextlib.ExitStack()
         cache = open_cache(config, method.identity, memory.digests, options.jobs)
         self._cache = self._stack.enter_context(cache or contextlib.nullcontext())
@@ -150,7 +150,7 @@ class _Writer:
             return False
         kept = [(layer.name, layer.shape, layer.key) for layer in last.layers if layer.key]
         self._cache.expect(kept, aside)
-        blobs = self._cache.expected(kept, self._folder) if same(last.asked) else None
+        blobs = self._cache.expected(kept, self._folder) if self._questions.same(last.asked) else None
         if blobs is None:
             return False
         for layer in last.layers:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Found = list[tuple[bytes, os.stat_result]]
 
-_FACTS = struct.Struct("<8Q2q")  # times can be before 1970
+_FACTS_OF, _LIST_OF, _REAL_PATH = "facts", "list", "real"
+_PACKED = struct.Struct("<8Q2q")  # times can be before 1970
 _DIGEST = 16  # bytes that are kept of an answer's SHA-256
+_HELD = 1 << 16  # inodes whose facts are kept at hand; they take less than what is made of them later
+_Question = tuple[str, bytes]
 
 
 class Asked(NamedTuple):
@@ -37,7 +40,8 @@ class Questions:
     """
 
     def __init__(self, *, noting: bool = False) -> None:
-        self._asked: dict[tuple[str, bytes], bytes] | None = {} if noting else None
+        self._asked: dict[_Question, bytes] | None = {} if noting else None
+        self._held: dict[_Question, Any] = {}  # answers that are not used yet
         self.newest = 0
         self.devices: dict[bytes, bytes] = {}
 
@@ -47,12 +51,8 @@ class Questions:
         Raises:
             OSError: that can not be told.
         """
-        try:
-            facts = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            facts = None
-        self._note("facts", path, () if facts is None else ((b"", facts),))
-        return facts
+        found: os.stat_result | None = self._ask(_FACTS_OF, path)
+        return found
 
     def listed(self, directory: bytes) -> Found:
         """The names in a directory, in order, with the facts of each.
@@ -60,21 +60,32 @@ class Questions:
         Raises:
             OSError: they can not be read.
         """
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # The facts are looked up from there, and not from the root.
-            with os.scandir(descriptor) as entries:
-                found = sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
-        finally:
-            os.close(descriptor)
-        self._note("listed", directory, found)
+        found: Found = self._ask(_LIST_OF, directory)
         return found
 
     def real(self, path: bytes) -> bytes:
         """The path without links on the way to what it leads to."""
-        found = os.path.realpath(path)
-        self._keep("real", path, found)
+        found: bytes = self._ask(_REAL_PATH, path)
         return found
+
+    def same(self, asked: Iterable[Asked]) -> bool:
+        """Whether all these questions are answered as they were; it is not asked on after the first that is not.
+
+        After that one answers are at hand for who asks for them again, many of them at least.
+        """
+        room = _HELD
+        for question, path, answer in asked:
+            try:
+                found = self._ask(question, path)
+            except OSError:
+                return False
+            if room > 0:
+                self._held[question, path] = found
+                room -= len(found) if question == _LIST_OF else 1
+            if self._asked is None or self._asked[question, path] != answer:
+                return False
+        self._held.clear()
+        return True
 
     @property
     def is_noting(self) -> bool:
@@ -90,38 +101,53 @@ class Questions:
         """All that was asked, in this order; None where it was not noted, or was answered differently in between."""
         return None if self._asked is None else [Asked(*question, answer) for question, answer in self._asked.items()]
 
-    def _note(self, question: str, path: bytes, found: Sequence[tuple[bytes, os.stat_result]]) -> None:
-        if self._asked is None:
-            return
+    def _ask(self, question: str, path: bytes) -> Any:
+        if (question, path) in self._held:
+            return self._held.pop((question, path))
+        found = _ASK[question](path)
+        if self._asked is not None:
+            if question == _REAL_PATH:
+                answer = found
+            elif question == _LIST_OF:
+                answer = self._packed(path, found)
+            else:
+                answer = b"" if found is None else self._packed(path, ((b"", found),))
+            digest = hashlib.sha256(answer).digest()[:_DIGEST]
+            if self._asked.setdefault((question, path), digest) != digest:
+                self.forget()
+        return found
+
+    def _packed(self, path: bytes, found: Iterable[tuple[bytes, os.stat_result]]) -> bytes:
+        """Facts as bytes; those that tell whether they will do are noted."""
         told: list[bytes] = []
         for name, facts in found:
             changed = facts.st_ctime_ns
-            packed = _FACTS.pack(facts.st_dev, *facts[:2], *facts[3:7], facts.st_rdev, facts.st_mtime_ns, changed)
+            packed = _PACKED.pack(facts.st_dev, *facts[:2], *facts[3:7], facts.st_rdev, facts.st_mtime_ns, changed)
             told += name, packed
             self.newest = max(self.newest, changed)
             if packed[:8] not in self.devices:
                 self.devices[packed[:8]] = os.path.join(path, name) if name else path
-        self._keep(question, path, b"".join(told))
-
-    def _keep(self, question: str, path: bytes, answer: bytes) -> None:
-        digest = hashlib.sha256(answer).digest()[:_DIGEST]
-        if self._asked is not None and self._asked.setdefault((question, path), digest) != digest:
-            self.forget()
+        return b"".join(told)
 
 
-def same(asked: Iterable[Asked]) -> bool:
-    """Whether all questions are answered as they were."""
-    return all(_answer(question, path) == answer for question, path, answer in asked)
-
-
-def _answer(question: str, path: bytes) -> bytes:
-    """The digest of what is answered now, empty where there is no answer."""
-    now = Questions(noting=True)
+def _facts(path: bytes) -> os.stat_result | None:
     try:
-        {"facts": now.facts, "listed": now.listed, "real": now.real}[question](path)
-    except OSError:
-        return b""
-    return now.asked[0].answer if now.asked else b""
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _listed(directory: bytes) -> Found:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # The facts are looked up from there, and not from the root.
+        with os.scandir(descriptor) as entries:
+            return sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
+    finally:
+        os.close(descriptor)
+
+
+_ASK: dict[str, Callable[[bytes], Any]] = {_FACTS_OF: _facts, _LIST_OF: _listed, _REAL_PATH: os.path.realpath}
 
 
 def to_json(asked: Iterable[Asked]) -> list[list[str]]:
