@@ -68,11 +68,12 @@ class Digests:
         Raises:
             InputError, ToolError: they can not be read.
         """
-        known = self.known(content)
-        if not known:
-            known = bytes.fromhex(content_digest(content))
-            self.learn(content, known)
-        return known
+        return self.known(content) or self._read(content)
+
+    def _read(self, content: Content) -> bytes:
+        digest = bytes.fromhex(content_digest(content))
+        self.learn(content, digest)
+        return digest
 
     def begin(self, contents: Iterable[Content], jobs: int) -> Callable[[], bytes]:
         """Have contents read whose SHA-256 is not known; the result gives that of each, one after the other.
@@ -90,7 +91,7 @@ class Digests:
         self._begun.append(futures)
         for number in unknown:
             if contents[number].size < _LARGE:
-                found[number] = self(contents[number])
+                found[number] = self._read(contents[number])
 
         def result() -> bytes:
             for content, future in zip(large, futures):

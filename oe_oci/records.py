@@ -41,6 +41,8 @@ class Records:
 
     def recall(self, key: bytes, *, leave: bool) -> bytes:
         """The digest that an earlier build left under a key, empty for none; with `leave` this one leaves it too."""
+        if not self._before:
+            return b""
         with self._lock:
             place = self._next
             if self._before[place : place + KEY] != key:
