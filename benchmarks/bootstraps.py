@@ -46,7 +46,7 @@ class Bootstraps(Runs):
 
     def _built_in(self, number: int, scenario: str) -> None:
         options = ("--rootfs", self._path("merged"))
-        settings = {"OCI_PACKAGE_SCRIPTS": self._corpus.scripts, "SOURCE_DATEpeers.EPOCH": peers.EPOCH}
+        settings = {"OCI_PACKAGE_SCRIPTS": self._corpus.scripts, "SOURCE_DATE_EPOCH": peers.EPOCH}
         cost = self._build(self._feed, _COMPRESSION, "layers", *options, **settings)
         image = self._note(number, _COMPRESSION, scenario, cost, self._image_of_all, BUILT_IN)
         self._image_of_all = self._image_of_all or image
