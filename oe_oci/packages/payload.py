@@ -7,11 +7,13 @@ packages are chosen or where their files will lie.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
 from bisect import bisect_right
 from concurrent.futures import wait
+from functools import cache
 from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
 
 from ..errors import InputError, ToolError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .package import Package
 
 MEMORY = 8 << 20
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 
 Wanted = Callable[[], bool]
 
@@ -88,6 +91,19 @@ class Payloads:
         _side_by_side(payloads, jobs, Payload.hold)
 
 
+@cache
+def _give_back_memory() -> None:
+    """Have the C library give large blocks back to the system when they are freed (mallopt(3)), where it can.
+
+    glibc does so no longer once it was asked to free one of a few MiB. What a decompressor takes is as large, and would
+    stay, in pieces, in each thread.
+    """
+    import ctypes  # noqa: PLC0415 - most packages are known and not read
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
+
+
 def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payload, Wanted], _Found]) -> list[_Found]:
     """What `work` gives for each payload, in the same order; after an error nothing is held of any."""
     wanted = len(payloads)  # after an error only those before that one, as theirs would come first
@@ -102,6 +118,8 @@ def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payloa
             wanted = min(wanted, number)
             raise
 
+    if payloads:
+        _give_back_memory()
     # The biggest first, so that no thread is left alone with one at the end.
     numbers = sorted(range(len(payloads)), key=lambda number: -_file_size(payloads[number].package))
     futures: dict[int, Future[list[_Found]]] = {}

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.layouts import file
 from support.packages import Made, package
+from support.tools import ROOT, environment, run
 
 from oe_oci.content import content_digest, pieces
 from oe_oci.errors import InputError, ToolError
@@ -367,3 +370,28 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
         assert payloads._store._room == subject.MEMORY
     interrupter.join()
     assert time.monotonic() - start < 10  # all of them would take far longer
+
+
+# Says how many MiB this process has more than before, once packages are read.
+GROWTH = """\
+import json, sys
+from oe_oci.packages.package import Package
+from oe_oci.packages.payload import Payloads
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) >> 8
+
+packages = [Package(*fields) for fields in json.loads(sys.argv[1])]
+before = resident()
+with Payloads(memory=0) as payloads:
+    found = payloads.read(packages, 4)
+    print(resident() - before)
+"""
+
+
+def test_what_decompressors_took_is_given_back(tmp_path):
+    """The dictionary of xz is 8 MiB in each thread."""
+    large = [offered(tmp_path, package(f"p{n}", files={"usr/f": bytes(9 << 20)})) for n in range(8)]
+    done = run(sys.executable, "-c", GROWTH, json.dumps(large), env=environment(PYTHONPATH=str(ROOT)))
+    assert int(done.stdout) < 24

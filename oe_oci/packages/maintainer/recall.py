@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import zlib
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from ..recorded import Record
     from .scripts import Script
 
-_KIND = "scripts 1"  # the number changes with what is kept, and with what is made of the same
+_KIND = "scripts 2"  # the number changes with what is kept, and with what is made of the same
 _SMALL = 1 << 20  # bytes of a file that can be kept with what scripts did
-_INSIDE = 1 << 20  # bytes of all of them, from which on those are not that the layer has
+_INSIDE = 256 << 10  # bytes that all take as they are held, from which on those are not kept that the layer has
 _TEXTS = 64 << 20  # bytes of all of them
 
 
@@ -44,7 +45,7 @@ class Done(NamedTuple):
 class _Noted(NamedTuple):
     """What scripts did, to be kept once its layer is; `needed` are the digests of what they made, `texts` some of it.
 
-    Digests are in hexadecimal.
+    Digests are in hexadecimal, texts compressed.
     """
 
     key: str
@@ -164,11 +165,11 @@ def _facts(script: Script) -> list[tuple[str, Any]]:
 
 
 def _small(contents: Mapping[str, Content]) -> dict[str, bytes]:
-    """The bytes of small contents, as far as there is room for them."""
+    """The bytes of small contents, as far as there is room for them, compressed as they may be held for long."""
     texts, room = {}, _TEXTS
     for digest, content in contents.items():
         if content.size <= min(_SMALL, room):
-            texts[digest] = whole(content)
+            texts[digest] = zlib.compress(whole(content), 1)
             room -= content.size
     return texts
 
@@ -177,7 +178,7 @@ def _content(found: Record, tree: Tree, path: str, size: int, digest: str) -> Co
     """The content of a file that scripts made, or that was there; None where it is not at hand."""
     value, layer = found
     if digest in value["texts"]:
-        return Literal(b64decode(value["texts"][digest]))
+        return Literal(zlib.decompress(b64decode(value["texts"][digest])))
     if digest in value["inside"]:
         return None if layer is None else layer.content(value["inside"][digest], size, digest)
     source = value["below"][digest]
