@@ -154,7 +154,8 @@ class _Earlier:
                 state.update(piece)
                 if sink is not None:
                     sink.write(piece)
-        self._memory.digests.learn(region, state.digest())
+        if state.digest() != known:
+            self._memory.digests.learn(region, state.digest())
         return state.hexdigest()
 
     def keep(self, layer: LayerPass, descriptor: Descriptor, diff_id: Digest, listing: Listing) -> None:

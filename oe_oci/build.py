@@ -150,12 +150,16 @@ class _Writer:
             return False
         kept = [(layer.name, layer.shape, layer.key) for layer in last.layers if layer.key]
         self._cache.expect(kept, aside)
-        blobs = self._cache.expected(kept, self._folder) if self._questions.same(last.asked) else None
+        if not self._questions.same(last.asked):
+            self._cache.expect_no_more()
+            return False
+        blobs = self._cache.expected(kept, self._folder)
         if blobs is None:
             return False
+        left = iter(blobs)
         for layer in last.layers:
             report = LayerReport(*layer[:4], note=layer.note)
-            self._done(_with_blob(report, blobs.pop(0), Verdict(layer.key, "")) if layer.key else report)
+            self._done(_with_blob(report, next(left), Verdict(layer.key, "")) if layer.key else report)
         return True
 
     def start(self, planned: PlannedLayer, installer: Installer | None) -> None:
@@ -189,6 +193,8 @@ class _Writer:
         else:
             subject = self._cache.subject(planned, found)
             shape = subject.shape.digest
+            if any(one.shape == shape for one in self._started):
+                self.finish()  # who makes a layer waits for all others of its shape to be made
             fetched = self._cache.fetch(subject, self._folder, write, held)
             if installer is not None and planned.packages is not None:
                 installer.keep(delta, shape, fetched.key)

@@ -112,7 +112,8 @@ class LayerCache:
         self._digests = digests
         self._jobs = jobs
         self._failed = False
-        self._expected: dict[tuple[str, str], Future[str]] = {}  # by shape and key
+        self._aside = ""
+        self._expected: dict[tuple[str, str], Future[CachedLayer | None]] = {}  # by shape and key
         self._thread = ThreadPoolExecutor(1, "cache")
 
     def __enter__(self) -> LayerCache:
@@ -128,8 +129,9 @@ class LayerCache:
         Their blobs are put into `aside`, a new folder on the file system of the one that they will be asked for in.
         """
         os.mkdir(aside)
+        self._aside = aside
         for _, shape, key in layers:
-            self._expected[shape, key] = self._thread.submit(self._take_aside, shape, key, os.path.join(aside, key))
+            self._expected[shape, key] = self._thread.submit(self._take_aside, shape, key)
 
     def expected(self, layers: Sequence[Named], folder: str) -> list[LayerBlob] | None:
         """Layers that were expected, their blobs put into the folder; None, and no blob there, if any can not be had.
@@ -137,8 +139,8 @@ class LayerCache:
         Raises:
             ToolError: a blob can not be written.
         """
-        found = [self._store.find(shape, key) for _, shape, key in layers]
-        there = [one for one in found if not isinstance(one, str) and self._expected[one[:2]].result()]
+        found = [self._expected[shape, key].result() for _, shape, key in layers]
+        there = [one for one in found if one is not None]
         # Of a lost listing only a planned layer has what it takes to put it back.
         if len(there) < len(layers) or None in map(self._store.listing, there):
             return None
@@ -147,18 +149,22 @@ class LayerCache:
             self._store.note(self._config.names.base, name, one)
         return list(map(_blob, there))
 
-    def _take_aside(self, shape: str, key: str, path: str) -> str:
-        """Put the blob of a layer at a path, which is the result; empty where that can not be."""
+    def expect_no_more(self) -> None:
+        """Have none taken any more but those that are or that are asked for: some may not be wanted."""
+        self._expected = {layer: expected for layer, expected in self._expected.items() if not expected.cancel()}
+
+    def _take_aside(self, shape: str, key: str) -> CachedLayer | None:
+        """Put the blob of a layer aside; None where that can not be."""
         found = self._store.find(shape, key)
-        return "" if isinstance(found, str) or self._store.take(found, path) else path
+        return None if isinstance(found, str) or self._store.take(found, os.path.join(self._aside, key)) else found
 
     def _move(self, found: CachedLayer, path: str) -> bool:
         """Put the blob of a layer that was expected at a path; whether it was, and was to be had."""
         expected = self._expected.pop(found[:2], None)
-        aside = expected.result() if expected else ""
-        if aside:
-            os.rename(aside, path)
-        return bool(aside)
+        is_there = expected is not None and expected.result() == found
+        if is_there:
+            os.rename(os.path.join(self._aside, found.key), path)
+        return is_there
 
     def subject(self, planned: PlannedLayer, members: Sequence[Member]) -> Subject:
         """A planned layer, with the members that make it, as the cache knows layers."""

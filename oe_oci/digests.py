@@ -47,20 +47,20 @@ class Digests:
 
     These are kept in the file `path`, None for none. With `paranoid` what is there is not used. `began` is when the
     build began, in nanoseconds since 1970; nothing that it reads may have been looked at before. `questions` are those
-    of the files' facts.
+    of the files' facts. It is `trusting` where what earlier builds left counts.
     """
 
     def __init__(self, path: str | None = None, *, paranoid: bool = False, began: int | None = None) -> None:
-        self._path = path if path is not None and _machine() else None
+        self._path = path if path is not None and boot() else None
         self._latest = (time.time_ns() if began is None else began) - _RESOLUTION
-        self._trusting = self._path is not None and not paranoid
-        body = kept.recall(self._path, _head()) if self._path is not None and self._trusting else None
+        self.trusting = self._path is not None and not paranoid
+        body = kept.recall(self._path, _head()) if self._path is not None and self.trusting else None
         self._records = Records(body or b"")
         self._found: dict[bytes | Content, bytes] = {}  # of this build alone
         self._local: dict[bytes, bool] = {}  # by device
         self._begun: list[list[Future[str]]] = []
         # Under fakeroot and pseudo attributes change while the inode on disk stays as it is.
-        self.questions = Questions(noting=self._trusting and "LD_PRELOAD" not in os.environ)
+        self.questions = Questions(noting=self._path is not None and "LD_PRELOAD" not in os.environ)
 
     def __call__(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes; they are read where it is not known.
@@ -147,18 +147,15 @@ class Digests:
 
         With `paranoid` nothing does.
         """
-        keys = list(map(self._key, files)) if self._trusting else []
+        keys = list(map(self._key, files)) if self.trusting else []
         stamps = [key for key in keys if isinstance(key, bytes) and self._settled(key)]
-        return _machine() + b"".join(stamps) if self._trusting and len(stamps) == len(keys) else None
+        return boot() + b"".join(stamps) if self.trusting and len(stamps) == len(keys) else None
 
     def asked(self) -> list[Asked] | None:
         """All that `questions` asked; None where a later build could be told the same, and something have changed."""
-        asked = self.questions.asked
-        return asked if asked and self._are_lasting(self.questions) else None
-
-    def _are_lasting(self, questions: Questions) -> bool:
+        questions = self.questions
         local = all(self._is_local(path, device) for device, path in questions.devices.items())
-        return local and questions.newest < self._latest
+        return questions.asked if local and questions.newest < self._latest else None
 
     def _settled(self, stamp: bytes) -> bool:
         """Whether a file that changes from now on will have another stamp."""
@@ -212,10 +209,10 @@ def _is_local(path: bytes) -> bool:
 
 
 def _head() -> bytes:
-    return _HEAD + _machine() + b"\n"
+    return _HEAD + boot() + b"\n"
 
 
-def _machine() -> bytes:
+def boot() -> bytes:
     """What the numbers of devices are numbers of: this machine since it was started; empty where that is not told."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
         return file.read().strip()

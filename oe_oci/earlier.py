@@ -8,12 +8,13 @@ more that layers are made of, this one is planned as if there had been none.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__, questions
+from .content import stamp_of
+from .digests import boot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ _PROGRAM = os.path.dirname(__file__)
 
 
 class EarlierLayer(NamedTuple):
-    """A layer that was made: its facts for the report, and its shape and key, which are empty for one left out."""
+    """A layer: its facts for the report, and its shape and key, which are empty for one that was left out."""
 
     name: str
     kind: str
@@ -54,20 +55,24 @@ class Builds:
 
     def __init__(self, memory: Memory, config: Config, base: Digest | None, compressor: dict[str, Any]) -> None:
         self._memory = memory
-        self._key = _key_of(config, base, compressor) if _is_asked_for(config) else ""
+        if not _is_asked_for(config):
+            memory.digests.questions.forget()
+        noting = memory.digests.questions.is_noting
+        self._key = _key_of(config, base, compressor) if noting else ""
 
     def last(self) -> Earlier | None:
-        """The last one, if it was of the same configuration; None where that is not known."""
-        value = self._memory.recall_build() if self._key and self._memory.digests.questions.is_noting else None
+        """The last one, if it was of the same configuration; None where that is not known, or not to be trusted."""
+        value = self._memory.recall_build() if self._key and self._memory.digests.trusting else None
         if value is None or value["key"] != self._key:
             return None
         return Earlier(questions.from_json(value["asked"]), [EarlierLayer(*each) for each in value["layers"]])
 
     def leave(self, layers: Sequence[EarlierLayer]) -> None:
-        """Leave this build, which made these layers."""
-        asked = self._memory.digests.asked() if self._key else None
-        if asked is not None:
-            self._memory.keep_build({"key": self._key, "asked": questions.to_json(asked), "layers": layers})
+        """Leave this build, which made these layers, in place of the last one, whatever that was told."""
+        if self._key:
+            asked = self._memory.digests.asked()
+            value = {"key": self._key, "asked": questions.to_json(asked), "layers": layers} if asked else None
+            self._memory.keep_build(value)
 
 
 def _is_asked_for(config: Config) -> bool:
@@ -77,26 +82,35 @@ def _is_asked_for(config: Config) -> bool:
 
 
 def _key_of(config: Config, base: Digest | None, compressor: dict[str, Any]) -> str:
-    facts = (__version__, _program(), _asker(), config, base, sorted(compressor.items()))
+    """What builds of the same layers have in common, if their questions are answered the same; empty for nothing."""
+    try:
+        known = (boot(), __version__, _program(), _asker())
+    except OSError:
+        return ""
+    facts = (*known, config, base, sorted(compressor.items()))
     return hashlib.sha256(ascii(facts).encode()).hexdigest()
 
 
-def _program() -> list[tuple[str, int, int]]:
-    """The files of this program, by which one that was changed is another one."""
-    found = []
-    for folder, _, names in os.walk(_PROGRAM):
-        for name in names:
-            if name.endswith(".py"):
-                path = os.path.join(folder, name)
-                facts = os.stat(path)
-                found.append((path, facts.st_size, facts.st_mtime_ns))
-    return sorted(found)
+def _program() -> list[tuple[str, bytes]]:
+    """The files of this program, by whose stamps one that was changed is another one.
+
+    Raises:
+        OSError: they can not be told.
+    """
+    paths = [
+        os.path.join(folder, name) for folder, _, names in os.walk(_PROGRAM) for name in names if name.endswith(".py")
+    ]
+    if not paths:
+        raise FileNotFoundError(_PROGRAM)  # it lies in an archive, or is there in another form
+    return [(path, stamp_of(os.lstat(path))) for path in sorted(paths)]
 
 
 def _asker() -> list[str]:
-    """Who asks: the same inode has other owners and attributes in another user namespace, and for another user."""
-    found = [str(os.geteuid())]
-    for name in ("uid_map", "gid_map"):
-        with contextlib.suppress(OSError), open(f"/proc/self/{name}", encoding="ascii") as file:
-            found.append(file.read())
-    return found
+    """Who asks: to another user, or in another user namespace, the same inode has other owners and attributes.
+
+    Raises:
+        OSError: that can not be told.
+    """
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        found = [line for line in file if line.startswith(("Uid:", "Gid:", "Groups:", "CapEff:"))]
+    return [*found, os.readlink("/proc/self/ns/user")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from .base import Base, open_base
 from .config import CUT, RestLayer
 from .owned import Owned, read_owned
-from .plan import Inputs, needs_packages, needs_rootfs
+from .plan import Inputs, check_apart, needs_packages, needs_rootfs
 from .removal import remove_folder
 from .rootfs import open_rootfs
 from .tree import Tree
@@ -55,6 +55,7 @@ def open_inputs(
     Raises:
         ConfigError, InputError, ToolError: an input is not there, damaged, or can not be read.
     """
+    check_apart(config)
     with contextlib.ExitStack() as stack:
         if config.base is not None:
             options.status("base image")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What earlier builds found out about inputs, so that this one need not read what did not change.
 
-All of it follows from bytes whose digest is known, so none of it can be out of date; any of it may be missing. Must not
-know layers.
+All of it follows from bytes whose digest is known, or from all that it is kept with, so none of it can be out of date;
+any of it may be missing. Must not know layers.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Memory:
         return self.recall(self._build, _BUILD)
 
     def keep_build(self, value: Any) -> None:
-        """Leave a JSON value to the next build of the image."""
+        """Leave a JSON value to the next build of the image, in place of what the last one left."""
         self.keep(self._build, _BUILD, value)
 
     def has(self, digest: str) -> bool:

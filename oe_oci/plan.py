@@ -84,7 +84,6 @@ def plan_layers(config: Config, inputs: Inputs, *, finished: bool = True) -> Ite
         ToolError: a file can not be read.
     """
     check_contents(config, inputs)
-    check_apart(config)
     tree = Tree(inputs.base.entries)
     if not inputs.base.entries and needs_packages(config):
         # Which every image has: a layer of packages is the same as the lowest one and above others.

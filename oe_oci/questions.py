@@ -104,8 +104,8 @@ class Questions:
     def _ask(self, question: str, path: bytes) -> Any:
         if (question, path) in self._held:
             return self._held.pop((question, path))
-        found = _ASK[question](path)
-        if self._asked is not None:
+        found, asked = _ASK[question](path), self._asked
+        if asked is not None:
             if question == _REAL_PATH:
                 answer = found
             elif question == _LIST_OF:
@@ -113,7 +113,7 @@ class Questions:
             else:
                 answer = b"" if found is None else self._packed(path, ((b"", found),))
             digest = hashlib.sha256(answer).digest()[:_DIGEST]
-            if self._asked.setdefault((question, path), digest) != digest:
+            if asked.setdefault((question, path), digest) != digest:
                 self.forget()
         return found
 
@@ -122,7 +122,11 @@ class Questions:
         told: list[bytes] = []
         for name, facts in found:
             changed = facts.st_ctime_ns
-            packed = _PACKED.pack(facts.st_dev, *facts[:2], *facts[3:7], facts.st_rdev, facts.st_mtime_ns, changed)
+            try:
+                packed = _PACKED.pack(facts.st_dev, *facts[:2], *facts[3:7], facts.st_rdev, facts.st_mtime_ns, changed)
+            except struct.error:
+                self.forget()  # a time of another century
+                break
             told += name, packed
             self.newest = max(self.newest, changed)
             if packed[:8] not in self.devices:

@@ -98,9 +98,9 @@ def _give_back_memory() -> None:
     glibc does so no longer once it was asked to free one of a few MiB. What a decompressor takes is as large, and would
     stay, in pieces, in each thread.
     """
-    import ctypes  # noqa: PLC0415 - most packages are known and not read
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - most packages are known and not read
 
-    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
 
 

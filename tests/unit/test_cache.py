@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ from oe_oci.delta import diff
 from oe_oci.digests import Digests
 from oe_oci.errors import InputError
 from oe_oci.layer import LayerWriter, members
+from oe_oci.oci.spec import Descriptor, Digest
 from oe_oci.plan import PlannedLayer
 from oe_oci.scan import Directory
 from oe_oci.store import Store
@@ -263,6 +265,25 @@ def test_a_layer_whose_listing_is_lost_is_not_the_nearest(project: Project) -> N
     (Path(project.store.folder) / "blobs" / "sha256" / lost.listing.digest.hex).unlink()
     project.write(a="c")
     assert project.build().verdict.reason.startswith("file /etc/a: content ")
+
+
+def test_a_layer_that_was_expected_and_is_another_one_now_is_taken_as_it_is(project: Project, tmp_path: Path) -> None:
+    project.build()
+    (kept,) = project.store.latest("app", "conf")
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    digest = Digest("sha256", hashlib.sha256(b"other").hexdigest())
+    planned, digests = project.planned(Digests()), Digests()
+    with project.cache(digests, "app") as cache, contextlib.ExitStack() as held:
+        cache.expect([("conf", kept.shape, kept.key)], str(tmp_path / "aside"))
+        assert cache._expected[kept[:2]].result() == kept
+        changed = kept._replace(blob=Descriptor(kept.blob.media_type, digest, 5))
+        assert not project.store.put(changed, str(other), project.store.listing(kept) or b"")
+        subject = cache.subject(planned, list(members(planned.delta, 0)))
+        (tmp_path / "out").mkdir()
+        blob, _ = cache.fetch(subject, str(tmp_path / "out"), lambda _seen: pytest.fail("made"), held).result()
+    assert blob.descriptor == changed.blob
+    assert (tmp_path / "out" / blob.name).read_bytes() == b"other"
 
 
 @pytest.mark.parametrize("piece", ["blob", "entry"])

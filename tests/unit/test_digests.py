@@ -265,13 +265,13 @@ def test_a_damaged_memory_is_none(tmp_path, kept, reads, damage):
 def test_numbers_of_another_machine_say_nothing(tmp_path, kept, reads, monkeypatch):
     paths = files(tmp_path / "files", 2)
     build(kept, paths)
-    monkeypatch.setattr(subject, "_machine", lambda: b"another")
+    monkeypatch.setattr(subject, "boot", lambda: b"another")
     build(kept, paths)
     assert len(reads) == 4
 
 
 def test_where_the_machine_is_not_known_nothing_is_kept(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(subject, "_machine", lambda: b"")
+    monkeypatch.setattr(subject, "boot", lambda: b"")
     build(kept, files(tmp_path / "files", 2))
     assert not os.path.exists(kept)
 

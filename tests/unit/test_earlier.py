@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import mmap
 import os
 import shutil
 import socket
@@ -16,7 +18,8 @@ from oe_oci import build as build_module
 from oe_oci import digests as digests_module
 from oe_oci import earlier
 from oe_oci.build import build
-from oe_oci.config import HostCopy, HostLayer, PathsLayer
+from oe_oci.config import BaseRef, HostCopy, HostLayer, PathsLayer
+from oe_oci.errors import ConfigError
 from oe_oci.inputs import Options
 from oe_oci.store import Store
 
@@ -179,21 +182,68 @@ def test_a_changed_program_is_another_one(project: Project, monkeypatch: pytest.
     (copy / "__pycache__/new.pyc").parent.mkdir(exist_ok=True)
     (copy / "__pycache__/new.pyc").write_text("")
     assert project.repeats()
-    with (copy / "oci/image.py").open("a") as file:
-        file.write("# changed\n")
+    changed = copy / "oci/image.py"
+    rewrite(changed, changed.read_text().replace("image", "IMAGE"))
     assert not project.repeats()
+    (copy / ".#image.py").symlink_to("somebody@somewhere")  # as an editor locks it
+    assert not project.repeats()
+    assert project.repeats()
 
 
-def test_somebody_else_may_be_told_otherwise(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_not_there_as_files_may_have_changed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(earlier, "_PROGRAM", str(project.folder / "program.zip/oe_oci"))
     project.build()
-    monkeypatch.setattr(earlier, "_asker", lambda: ["1000", "0 1000 1"])
     assert not project.repeats()
 
 
-def test_paranoid_builds_are_planned_and_keep_the_last_one(project: Project) -> None:
+@pytest.mark.parametrize("name", ["boot", "_asker"])
+def test_after_a_start_of_the_machine_and_to_somebody_else_much_is_otherwise(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    project.build()
+    monkeypatch.setattr(earlier, name, lambda: b"another")
+    assert not project.repeats()
+
+
+def test_who_asks_is_told_by_rights_and_namespace() -> None:
+    *lines, namespace = earlier._asker()
+    assert [line.partition(":")[0] for line in lines] == ["Uid", "Gid", "Groups", "CapEff"]
+    assert namespace == os.readlink("/proc/self/ns/user")
+
+
+def test_paranoid_builds_are_planned_and_left_to_the_next(project: Project) -> None:
     project.build()
     assert not project.repeats(paranoid=True)
     assert project.repeats()
+
+
+def test_a_paranoid_build_corrects_what_nothing_tells_of(project: Project) -> None:
+    """As of a file that a program has mapped, and writes to once more."""
+    path = project.rootfs / "etc/a"
+    for attempt in range(20):
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 4) as mapped:
+            mapped[:1] = b"x"
+            first, before = project.build(), path.stat()
+            mapped[:1] = b"y"
+            if path.stat() != before:  # what was written first was put on the disk meanwhile
+                assert attempt < 19
+                continue
+            assert project.build().manifest == first.manifest
+            assert project.build(paranoid=True).manifest != first.manifest
+            assert project.repeats()
+            return
+
+
+def test_where_a_paranoid_build_can_not_be_left_the_one_before_does_not_count(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.build()
+    with monkeypatch.context() as patched:
+        patched.setattr(digests_module, "_RESOLUTION", 10**13)
+        project.build(paranoid=True)
+    assert not project.repeats()
 
 
 @pytest.mark.parametrize(
@@ -272,6 +322,50 @@ def test_layers_that_are_not_wanted_after_all_are_not_in_the_image(project: Proj
     report = project.build()
     assert len(blobs(project.folder / "deploy")) == 2 + sum(layer.blob is not None for layer in report.layers)
     assert [layer.cache.hit for layer in report.layers if layer.cache] == [True, False, True]
+
+
+def test_digests_of_a_base_image_do_not_pile_up(project: Project) -> None:
+    project.build()
+    shutil.move(project.folder / "deploy", project.folder / "base")
+    on_base = {"base": BaseRef(str(project.folder / "base/app-oci"), "latest", "base"), "layers": project.layers[-1:]}
+    on_base["layers"] = (HostLayer("more", (HostCopy(str(project.host), "/srv/more", "host"),)),)
+    shutil.rmtree(project.cache)
+    sizes = []
+    for _ in range(4):
+        project.build(**on_base)
+        sizes.append(sum(path.stat().st_size for path in (project.cache / "digests").iterdir()))
+    assert sizes == sizes[:1] * 4
+    assert project.repeats(**on_base)
+
+
+def test_outputs_in_what_is_packed_are_refused_as_ever(project: Project) -> None:
+    project.build()
+    shutil.rmtree(project.folder / "deploy")
+    (project.folder / "deploy").symlink_to("rootfs/etc/sub")
+    with pytest.raises(ConfigError, match=r"the deploy folder .* lies in .*, which goes into the image"):
+        project.build()
+
+
+def test_a_build_does_not_wait_for_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers of one shape, one after the other: who makes one holds a lock until it is kept."""
+    (project.folder / "one").write_text("1")
+    (project.folder / "two").write_text("2")
+    layers = [HostLayer(f"l{n}", (HostCopy(str(project.folder / name), "/srv/x", name),))
+              for n, name in enumerate(("two", "one", "two", "one"))]  # fmt: skip
+    held: set[str] = set()
+    making = Store.making
+
+    @contextlib.contextmanager
+    def noted(store, shape):
+        assert shape not in held
+        held.add(shape)
+        with making(store, shape) as waited:
+            yield waited
+        held.remove(shape)
+
+    monkeypatch.setattr(Store, "making", noted)
+    project.build(layers=tuple(layers))
+    assert project.repeats(layers=tuple(layers))
 
 
 def test_an_archive_is_planned(project: Project) -> None:

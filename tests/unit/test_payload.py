@@ -372,6 +372,11 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
     assert time.monotonic() - start < 10  # all of them would take far longer
 
 
+def test_where_memory_can_not_be_given_back_nothing_is_done(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    subject._give_back_memory.__wrapped__()
+
+
 # Says how many MiB this process has more than before, once packages are read.
 GROWTH = """\
 import json, sys

@@ -122,6 +122,13 @@ def test_only_so_much_is_at_hand(folder: bytes, monkeypatch: pytest.MonkeyPatch)
     assert not Questions(noting=True).same(asked)
 
 
+def test_a_time_of_another_century_is_not_noted(folder: bytes) -> None:
+    os.utime(folder + b"/a", (10**10, 10**10))
+    questions = Questions(noting=True)
+    assert questions.listed(folder)[0][1].st_mtime == 10**10
+    assert questions.asked is None
+
+
 def test_questions_are_json(folder: bytes) -> None:
     asked = [Asked("facts", folder + b"/b\xff\n", bytes(16)), Asked("list", b"/", b"\1" * 16)]
     assert from_json(json.loads(json.dumps(to_json(asked)))) == asked
