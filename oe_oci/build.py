@@ -179,8 +179,10 @@ class _Writer:
             return
         found = list(members(delta, self._epoch))
 
+        def alone() -> None:
+            self.finish(number)  # also as much of each one is in memory
+
         def write(seen: Seen | None = None) -> Finish:
-            self.finish(number)  # as much of each one is in memory
             if installer is not None and planned.packages is not None:
                 installer.hold()
             writer = LayerWriter(found, self._folder, self._method, jobs=self._options.jobs)
@@ -188,14 +190,13 @@ class _Writer:
 
         shape = ""
         if self._cache is None:
+            alone()
             made = write()
             fetched = Fetched("", lambda: (made(), None))
         else:
             subject = self._cache.subject(planned, found)
             shape = subject.shape.digest
-            if any(one.shape == shape for one in self._started):
-                self.finish()  # who makes a layer waits for all others of its shape to be made
-            fetched = self._cache.fetch(subject, self._folder, write, held)
+            fetched = self._cache.fetch(subject, self._folder, write, held, alone)
             if installer is not None and planned.packages is not None:
                 installer.keep(delta, shape, fetched.key)
         self._started.append(_Started(number, report, fetched, held, shape))

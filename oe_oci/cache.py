@@ -201,22 +201,31 @@ class LayerCache:
             return Verdict(key, "")
         return self._explained(subject, digests, Verdict(key, reason), earlier)
 
-    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack) -> Fetched:
+    def fetch(
+        self, subject: Subject, folder: str, write: Write, held: ExitStack, alone: Callable[[], None] = lambda: None
+    ) -> Fetched:
         """A layer taken from the store, else made by `write` and kept.
 
         `write` makes it in `folder`, and tells of each content what it was told of itself. Until the result was waited
-        for `held` keeps other builds from making the same layer. For a lasting one of a shape that is known a thread
-        reads contents and the blob; where it was for nothing, the layer is made when the result is asked for.
+        for `held` keeps other builds from making the same layer. `alone` is called before that, and waits for all
+        layers that this build keeps others from making: else two could each wait for what the other one holds. For a
+        lasting layer of a shape that is known a thread reads contents and the blob; where it was for nothing, the layer
+        is made when the result is asked for.
 
         Raises:
             InputError, ToolError: a content can not be read, or the folder not be written to; so does the result.
         """
+
+        def made(reason: str) -> Fetched:
+            alone()
+            return self._made(subject, folder, write, held, reason)
+
         if not self._store.has_shape(subject.shape.digest):
-            return self._made(subject, folder, write, held, "")
+            return made("")
         read = self._begin(subject)
 
         def fetched(taken: CachedLayer | str) -> Fetched:
-            return _hit(taken) if isinstance(taken, CachedLayer) else self._made(subject, folder, write, held, taken)
+            return _hit(taken) if isinstance(taken, CachedLayer) else made(taken)
 
         if not subject.lasting:
             return fetched(self._taken(subject, folder, read()))

@@ -346,26 +346,48 @@ def test_outputs_in_what_is_packed_are_refused_as_ever(project: Project) -> None
         project.build()
 
 
-def test_a_build_does_not_wait_for_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers of one shape, one after the other: who makes one holds a lock until it is kept."""
-    (project.folder / "one").write_text("1")
-    (project.folder / "two").write_text("2")
-    layers = [HostLayer(f"l{n}", (HostCopy(str(project.folder / name), "/srv/x", name),))
-              for n, name in enumerate(("two", "one", "two", "one"))]  # fmt: skip
-    held: set[str] = set()
+@pytest.fixture
+def one_lock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Sees to it that a build makes one layer at a time: who makes one holds a lock until it is kept."""
+    held: list[str] = []
+    locked: list[str] = []
     making = Store.making
 
     @contextlib.contextmanager
     def noted(store, shape):
-        assert shape not in held
-        held.add(shape)
+        assert not held
+        held.append(shape)
+        locked.append(shape)
         with making(store, shape) as waited:
             yield waited
         held.remove(shape)
 
     monkeypatch.setattr(Store, "making", noted)
-    project.build(layers=tuple(layers))
-    assert project.repeats(layers=tuple(layers))
+    return locked
+
+
+def test_a_build_does_not_wait_for_itself(project: Project, one_lock: list[str]) -> None:
+    """Layers of one shape, one after the other."""
+    (project.folder / "one").write_text("1")
+    (project.folder / "two").write_text("2")
+    sources = ("two", "one", "two", "one")
+    copies = [HostCopy(str(project.folder / name), "/srv/x", name) for name in sources]
+    layers = tuple(HostLayer(f"l{number}", (copy,)) for number, copy in enumerate(copies))
+    project.build(layers=layers)
+    assert len(one_lock) == 2
+    assert project.repeats(layers=layers)
+
+
+def test_builds_do_not_wait_for_each_other(project: Project, one_lock: list[str]) -> None:
+    """One of a known shape is looked for while the next one is planned, and made where it is not there."""
+    project.build()
+    rewrite(project.rootfs / "etc/a", "bbbb")
+    (project.rootfs / "opt/file").chmod(0o755)
+    (project.host / "h").write_text("longer")
+    one_lock.clear()
+    project.build()
+    assert len(one_lock) == 3
+    assert project.repeats()
 
 
 def test_an_archive_is_planned(project: Project) -> None:

@@ -369,6 +369,7 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
         assert being_read == []
         assert payloads._store._room == subject.MEMORY
     interrupter.join()
+    subject.pool.cache_clear()  # the interrupt may have come just after one of its locks was taken
     assert time.monotonic() - start < 10  # all of them would take far longer
 
 
