@@ -480,7 +480,7 @@ def test_what_may_have_changed_unseen_is_read_each_time(tmp_path, monkeypatch):
     assert len(reads) == 6
     opened(place, remember=memory)
     assert len(reads) == 6
-    monkeypatch.setattr(digests, "_machine", lambda: b"another")
+    monkeypatch.setattr(digests, "boot", lambda: b"another")
     opened(place, remember=memory)
     assert len(reads) == 9
 
