@@ -201,9 +201,7 @@ class LayerCache:
             return Verdict(key, "")
         return self._explained(subject, digests, Verdict(key, reason), earlier)
 
-    def fetch(
-        self, subject: Subject, folder: str, write: Write, held: ExitStack, alone: Callable[[], None] = lambda: None
-    ) -> Fetched:
+    def fetch(self, subject: Subject, folder: str, write: Write, held: ExitStack, alone: Callable[[], None]) -> Fetched:
         """A layer taken from the store, else made by `write` and kept.
 
         `write` makes it in `folder`, and tells of each content what it was told of itself. Until the result was waited

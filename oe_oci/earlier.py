@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__, questions
+from .config import HostLayer, PathsLayer, RootfsLayer
 from .content import stamp_of
 from .digests import boot
 
@@ -78,7 +79,7 @@ class Builds:
 def _is_asked_for(config: Config) -> bool:
     """Whether all that layers are made of is asked of the host's file systems."""
     from_archive = config.rootfs is not None and not os.path.isdir(config.rootfs)
-    return not from_archive and all(layer.kind in ("directories", "files", "host", "rootfs") for layer in config.layers)
+    return not from_archive and all(isinstance(layer, (PathsLayer, RootfsLayer, HostLayer)) for layer in config.layers)
 
 
 def _key_of(config: Config, base: Digest | None, compressor: dict[str, Any]) -> str:

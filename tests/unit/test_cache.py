@@ -91,7 +91,7 @@ class Project:
             return held.enter_context(LayerWriter(found, str(target), METHOD, jobs=1)).write(seen)
 
         with cache, contextlib.ExitStack() as held:
-            fetched = cache.fetch(cache.subject(planned, found), str(target), write, held)
+            fetched = cache.fetch(cache.subject(planned, found), str(target), write, held, lambda: None)
             blob, verdict = fetched.result()
         assert verdict.key.startswith(fetched.key)
         assert os.listdir(target) == [blob.name]
@@ -281,7 +281,9 @@ def test_a_layer_that_was_expected_and_is_another_one_now_is_taken_as_it_is(proj
         assert not project.store.put(changed, str(other), project.store.listing(kept) or b"")
         subject = cache.subject(planned, list(members(planned.delta, 0)))
         (tmp_path / "out").mkdir()
-        blob, _ = cache.fetch(subject, str(tmp_path / "out"), lambda _seen: pytest.fail("made"), held).result()
+        blob, _ = cache.fetch(
+            subject, str(tmp_path / "out"), lambda _seen: pytest.fail("made"), held, lambda: None
+        ).result()
     assert blob.descriptor == changed.blob
     assert (tmp_path / "out" / blob.name).read_bytes() == b"other"
 

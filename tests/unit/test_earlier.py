@@ -327,8 +327,8 @@ def test_layers_that_are_not_wanted_after_all_are_not_in_the_image(project: Proj
 def test_digests_of_a_base_image_do_not_pile_up(project: Project) -> None:
     project.build()
     shutil.move(project.folder / "deploy", project.folder / "base")
-    on_base = {"base": BaseRef(str(project.folder / "base/app-oci"), "latest", "base"), "layers": project.layers[-1:]}
-    on_base["layers"] = (HostLayer("more", (HostCopy(str(project.host), "/srv/more", "host"),)),)
+    layers = (HostLayer("more", (HostCopy(str(project.host), "/srv/more", "host"),)),)
+    on_base = {"base": BaseRef(str(project.folder / "base/app-oci"), "latest", "base"), "layers": layers}
     shutil.rmtree(project.cache)
     sizes = []
     for _ in range(4):
