@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol, Union
 from .errors import InputError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .notes import Notes
 
 PIECE = 1 << 20
 _STAMP = struct.Struct("<3Q2q")  # times can be before 1970
+STAMP = _STAMP.size
 # O_NONBLOCK: a fifo that took a file's place must not hang the build.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _UNLINKED = 32  # bytes of a stamp: all but the time of the inode's last change
@@ -122,84 +123,89 @@ class Part(NamedTuple):
 Content = Union[File, Region, Literal, Stored, Part]
 
 
-class Reader:
-    """Reads a content from its start; a context manager.
+def filled(content: Content, views: Iterable[memoryview]) -> Iterator[memoryview]:
+    """The views, each filled with the bytes of a content that follow, from its start on.
+
+    A view is asked for when what was done with the one before is done.
 
     Raises:
         ToolError: the file can not be opened or read.
         InputError: the file is another one than it was when it was scanned, or has another size.
     """
+    if isinstance(content, (File, Region)):
+        return _filled(content.path, content, content.stamp, views)
+    if isinstance(content, Stored):
+        return _filled(content.unpack(), content, b"", views)
+    return _held(content, views)
 
-    __slots__ = ("_data", "_descriptor", "_holder", "_path", "_position")
 
-    def __init__(self, content: Content) -> None:
-        self._descriptor = -1
-        self._holder: Holder | None = None
-        if isinstance(content, (File, Region)):
-            self._open(content.path, content.offset, content.size, content.stamp)
-        elif isinstance(content, Part):
-            self._holder, self._position = content.holder, content.offset
-        elif isinstance(content, Stored):
-            self._open(content.unpack(), content.offset, content.size, b"")
+def _held(content: Literal | Part, views: Iterable[memoryview]) -> Iterator[memoryview]:
+    position = content.offset if isinstance(content, Part) else 0
+    for view in views:
+        if isinstance(content, Part):
+            content.holder.readinto(view, position)
         else:
-            self._data, self._position = content.data, 0
+            view[:] = content.data[position : position + len(view)]
+        position += len(view)
+        yield view
 
-    def _open(self, path: bytes, offset: int, size: int, stamp: bytes) -> None:
-        self._path, self._position = path, offset
+
+def _filled(
+    path: bytes, content: File | Region | Stored, stamp: bytes, views: Iterable[memoryview]
+) -> Iterator[memoryview]:
+    position = content.offset
+    descriptor = _opened(path, content, stamp)
+    try:
+        for view in views:
+            _fill(descriptor, view, position, path)
+            position += len(view)
+            yield view
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: bytes, content: File | Region | Stored, stamp: bytes) -> int:
+    """A descriptor of a file that is, as far as that can be told, the one that was scanned."""
+    descriptor = -1
+    try:
+        descriptor = os.open(path, _READ)
+        # Offset 0 is a file of its own, as a member of an archive has a header before it.
+        if not stamp and content.offset:
+            return descriptor
+        facts = os.fstat(descriptor)
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise unreadable(path, error) from error
+    # A folder or link on the way may lead elsewhere by now. But for the inode's time, as a link changes that.
+    if stamp_of(facts)[:_UNLINKED] == stamp[:_UNLINKED]:
+        return descriptor
+    resized = content.offset == 0 and facts.st_size != content.size
+    if stamp or resized:
+        os.close(descriptor)
+        raise _changed(path, "its size " if resized else "")
+    return descriptor
+
+
+def _fill(descriptor: int, view: memoryview, position: int, path: bytes) -> None:
+    while True:
         try:
-            self._descriptor = os.open(path, _READ)
-            # Offset 0 is a file of its own, as a member of an archive has a header before it.
-            facts = os.fstat(self._descriptor) if stamp or offset == 0 else None
+            count = os.preadv(descriptor, [view], position)
         except OSError as error:
             raise unreadable(path, error) from error
-        # A folder or link on the way may lead elsewhere by now. But for the inode's time, as a link changes that.
-        if facts is None or stamp_of(facts)[:_UNLINKED] == stamp[:_UNLINKED]:
+        if count == len(view):
             return
-        if offset == 0 and facts.st_size != size:
-            self.close()
-            raise self._changed("its size ")
-        if stamp:
-            self.close()
-            raise self._changed()
+        if count == 0:
+            raise _changed(path, "its size ")
+        position += count
+        view = view[count:]
 
-    def __enter__(self) -> Reader:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def readinto(self, view: memoryview) -> None:
-        """Fill the whole of `view` with the bytes that follow."""
-        if self._holder is not None:
-            self._holder.readinto(view, self._position)
-            self._position += len(view)
-            return
-        if self._descriptor < 0:
-            view[:] = self._data[self._position : self._position + len(view)]
-            self._position += len(view)
-            return
-        while view:
-            try:
-                count = os.preadv(self._descriptor, [view], self._position)
-            except OSError as error:
-                raise unreadable(self._path, error) from error
-            if count == 0:
-                raise self._changed("its size ")
-            self._position += count
-            if count == len(view):
-                return
-            view = view[count:]
-
-    def _changed(self, what: str = "") -> InputError:
-        return InputError(
-            f"{os.fsdecode(self._path)} changed {what}while it was read",
-            hint="nothing may write to the inputs during a build; start again when that has ended",
-        )
+def _changed(path: bytes, what: str) -> InputError:
+    return InputError(
+        f"{os.fsdecode(path)} changed {what}while it was read",
+        hint="nothing may write to the inputs during a build; start again when that has ended",
+    )
 
 
 def unreadable(path: bytes, error: OSError) -> ToolError:
@@ -213,20 +219,14 @@ def unreadable(path: bytes, error: OSError) -> ToolError:
 def pieces(content: Content) -> Iterator[memoryview]:
     """The bytes of `content` in views of at most 1 MiB; a view is valid until the next one is asked for."""
     buffer = memoryview(bytearray(min(PIECE, content.size)))
-    left = content.size
-    with Reader(content) as reader:
-        while left:
-            view = buffer[: min(left, PIECE)]
-            reader.readinto(view)
-            yield view
-            left -= len(view)
+    return filled(content, (buffer[: content.size - at] for at in range(0, content.size, PIECE)))
 
 
 def _at_once(content: Content) -> bytearray:
     """The bytes of a small content."""
     data = bytearray(content.size)
-    with Reader(content) as reader:
-        reader.readinto(memoryview(data))
+    for _ in filled(content, (memoryview(data),)):
+        pass
     return data
 
 

@@ -12,7 +12,7 @@ import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-from .content import Reader
+from .content import filled
 from .tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, SYMLINK, Entry, encode
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ def write_member(
     sink.write(header(path, entry, hardlink))
     if entry.size and hardlink is None:
         assert entry.content is not None
-        with Reader(entry.content) as reader:
-            for view in sink.views(entry.size):
-                reader.readinto(view)
-                if state is not None:
-                    state.update(view)
+        for view in filled(entry.content, sink.views(entry.size)):
+            if state is not None:
+                state.update(view)
         if entry.size % BLOCK_SIZE:
             sink.write(bytes(padding(entry.size)))
 

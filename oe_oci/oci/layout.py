@@ -14,7 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import decompress
-from ..content import Reader, Region, pieces, stamp_of
+from ..content import Region, pieces, stamp_of, whole
 from ..errors import InputError, ToolError, nearest
 from ..stream import FileStream
 from ..tree import FILE
@@ -92,10 +92,7 @@ class Layout:
         region = self.region(name)
         if region.size > JSON_LIMIT:
             raise InputError(f"{self.where}: {name} is larger than {JSON_LIMIT} bytes")
-        data = bytearray(region.size)
-        with Reader(region) as reader:
-            reader.readinto(memoryview(data))
-        return bytes(data)
+        return whole(region)
 
     def verified(self, descriptor: Descriptor) -> bytes:
         """The bytes of a small blob, which are what the descriptor says they are."""
