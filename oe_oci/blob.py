@@ -16,8 +16,6 @@ from .compress import BLOCK, Method
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_AHEAD = 3  # blocks that wait to be hashed and compressed
-
 
 class BlobFacts(NamedTuple):
     """What one pass found out: SHA-256 of the raw bytes and of those written, in hexadecimal, and both sizes."""
@@ -42,6 +40,7 @@ class BlobWriter:
         self._raw_size = 0
         self._out = self._raw if method.algorithm == "none" else hashlib.sha256()
         self._out_size = 0
+        self._ahead = method.ahead
         self._encoder = method.start(self._emit, jobs, size)
         self._buffer = bytearray(BLOCK)
         self._view = memoryview(self._buffer)
@@ -96,7 +95,7 @@ class BlobWriter:
 
     def _flush(self) -> None:
         self._running.append(self._thread.submit(self._take, self._buffer, self._filled))
-        self._buffer = self._running.popleft().result() if len(self._running) > _AHEAD else bytearray(BLOCK)
+        self._buffer = self._running.popleft().result() if len(self._running) > self._ahead else bytearray(BLOCK)
         self._view = memoryview(self._buffer)
         self._filled = 0
 

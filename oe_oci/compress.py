@@ -51,12 +51,14 @@ class Method(NamedTuple):
 
     `algorithm` is `gzip`, `zstd` or `none`; `identity` is all that determines the bytes besides the input; `start`
     makes an encoder for a sink, a number of threads and, where it is `sized`, the number of raw bytes that will come.
+    So many blocks that wait for the encoder are worth their memory as `ahead` says.
     """
 
     algorithm: str
     identity: dict[str, Any]
     start: Callable[[Sink, int, int], Encoder]
     sized: bool = False
+    ahead: int = 3
 
 
 def choose(compression: Compression, variable: str = "OCI_LAYER_COMPRESSOR") -> Method:
@@ -117,7 +119,7 @@ def _pyzstd(level: int | None) -> Method | None:
         return None
     options = {"compressionLevel": level or _TUNED_LEVEL, **({} if level else {**_TUNED, "jobSize": _JOB})}
     identity = _identity("pyzstd", pyzstd.zstd_version, level)
-    return Method("zstd", identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, options, pyzstd), sized=True)
+    return _zstd(identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, options, pyzstd))
 
 
 def _zstd_program(level: int | None) -> Method | None:
@@ -128,7 +130,12 @@ def _zstd_program(level: int | None) -> Method | None:
     tuned = ",".join(f"{name}={value}" for name, value in _TUNED.items())
     options = [f"-{level}"] if level else [f"-{_TUNED_LEVEL}", f"--zstd={tuned}", f"-B{_JOB}"]
     identity = _identity("zstd", said[-1] if said else "", level)
-    return Method("zstd", identity, lambda sink, jobs, size: _ZstdProgram(sink, jobs, size, options), sized=True)
+    return _zstd(identity, lambda sink, jobs, size: _ZstdProgram(sink, jobs, size, options))
+
+
+def _zstd(identity: dict[str, Any], start: Callable[[Sink, int, int], Encoder]) -> Method:
+    # Its workers begin with a whole job: a few of them keep all processors at work while a next layer is planned.
+    return Method("zstd", identity, start, sized=True, ahead=16)
 
 
 def _identity(name: str, version: str, level: int | None) -> dict[str, Any]:
