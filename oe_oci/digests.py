@@ -24,7 +24,7 @@ from .records import Records
 from .threads import give_up, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from .content import Content
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _RESOLUTION = 2_000_000_000  # nanoseconds; of FAT, the coarsest of all
 _LARGE = 64 << 10  # bytes from which on a thread of its own is worth while
+_MANY = 2048  # small files that are worth a process
 _WHOLE = bytes(8)  # of a key, which is a stamp and an offset
 _HEAD = b"oe-oci digests 1\n"
 _MOUNTS = "/proc/self/mountinfo"  # proc(5)
@@ -40,6 +41,8 @@ _MOUNTS = "/proc/self/mountinfo"  # proc(5)
 _LOCAL = rb"bcachefs|btrfs|ext[234]|f2fs|jfs|nilfs2|ramfs|reiserfs|tmpfs|xfs|zfs"
 _IMAGE = rb"/dev/(loop|nbd)\d.*"
 _EMPTY = hashlib.sha256().digest()
+
+_Begun = tuple["Sequence[int]", "Future[list[bytes]]"]  # numbers of contents, and the digests of these
 
 
 class Digests:
@@ -58,7 +61,8 @@ class Digests:
         self._records = Records(body or b"")
         self._found: dict[bytes | Content, bytes] = {}  # of this build alone
         self._local: dict[bytes, bool] = {}  # by device
-        self._begun: list[list[Future[str]]] = []
+        self._begun: list[list[_Begun]] = []
+        self._stopped = False
         # Under fakeroot and pseudo attributes change while the inode on disk stays as it is.
         self.questions = Questions(noting=self._path is not None and "LD_PRELOAD" not in os.environ)
 
@@ -78,7 +82,8 @@ class Digests:
     def begin(self, contents: Iterable[Content], jobs: int) -> Callable[[], bytes]:
         """Have contents read whose SHA-256 is not known; the result gives that of each, one after the other.
 
-        Until it is called large ones are read in `jobs` threads. Another thread may call it.
+        Until it is called large ones are read in `jobs` threads, and very many small ones by processes beside the
+        caller. Another thread may call it.
 
         Raises:
             InputError, ToolError: one can not be read; so does the result.
@@ -86,24 +91,50 @@ class Digests:
         contents = list(contents)
         found = list(map(self.known, contents))
         unknown = [number for number, digest in enumerate(found) if not digest]
-        large = dict.fromkeys(contents[number] for number in unknown if contents[number].size >= _LARGE)
-        futures = [pool(jobs).submit(content_digest, content) for content in large]
-        self._begun.append(futures)
-        for number in unknown:
-            if contents[number].size < _LARGE:
-                found[number] = self._read(contents[number])
+        small = [number for number in unknown if contents[number].size < _LARGE]
+        large = {contents[number]: [number] for number in unknown if contents[number].size >= _LARGE}
+        outside = self._read_outside(contents, small, jobs)
+        begun = [*outside, *((numbers, pool(jobs).submit(_digests, content)) for content, numbers in large.items())]
+        self._begun.append(begun)
+        for number in () if outside else small:
+            found[number] = self._read(contents[number])
 
         def result() -> bytes:
-            for content, future in zip(large, futures):
-                self.learn(content, bytes.fromhex(future.result()))
-            futures.clear()
+            for numbers, future in begun:
+                for number, digest in zip(numbers, future.result()):
+                    if digest:
+                        found[number] = digest
+                        self.learn(contents[number], digest)
+            begun.clear()
             return b"".join(digest or self(content) for content, digest in zip(contents, found))
 
         return result
 
+    def _read_outside(self, contents: Sequence[Content], numbers: Sequence[int], jobs: int) -> list[_Begun]:
+        """Have processes read contents of these numbers, one process fewer than `jobs` as the caller has work to do.
+
+        None where reading them here takes less time.
+        """
+        processes = min(jobs - 1, len(numbers) // _MANY)
+        if not processes:
+            return []
+        from .readers import digests_of  # noqa: PLC0415 - few builds read very many files
+
+        ends = [part * len(numbers) // processes for part in range(processes + 1)]
+        parts = [numbers[begin:end] for begin, end in zip(ends, ends[1:])]
+        threads = pool(jobs)
+        return [
+            (part, threads.submit(digests_of, [contents[number] for number in part], self._is_wanted)) for part in parts
+        ]
+
+    def _is_wanted(self) -> bool:
+        return not self._stopped
+
     def stop(self) -> None:
         """Have nothing read any more of what was begun, and wait for what is being read."""
-        give_up(future for futures in self._begun for future in futures)
+        self._stopped = True
+        give_up(future for begun in self._begun for _, future in begun)
+        self._stopped = False
 
     def known(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""
@@ -114,8 +145,11 @@ class Digests:
         if not content.size:
             return _EMPTY
         key = self._key(content)
-        known = isinstance(key, bytes) and (self._recall(key) or self._records.added(key))
-        return known or self._found.get(key, b"")
+        if not isinstance(key, bytes):
+            return self._found.get(key, b"")
+        # A whole file was asked for as it was stamped.
+        left = self._recall(key) if isinstance(content, Region) else b""
+        return left or self._records.added(key) or self._found.get(key, b"")
 
     def learn(self, content: Content, digest: bytes) -> None:
         """Take note of the digest of a content that was read elsewhere, after the build began."""
@@ -206,6 +240,11 @@ def _is_local(path: bytes) -> bool:
     while path and path not in mounted:
         path = path.rpartition(b"/")[0]
     return mounted.get(path, False)
+
+
+def _digests(content: Content) -> list[bytes]:
+    """The digest of a content, as one of several."""
+    return [bytes.fromhex(content_digest(content))]
 
 
 def _head() -> bytes:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from .errors import InputError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 
 _KEPT = frozenset(("PATH", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"))
@@ -272,10 +272,10 @@ def _children(parent: int) -> list[int]:
 class Filter:
     """A program that turns the bytes written to it into others, in `output`; a context manager."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         try:
             self._process = subprocess.Popen(
-                argv, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                argv, env=environment(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
             raise ToolError(f"cannot run {argv[0]}: {error.strerror}", hint=f"install {argv[0]}") from error
@@ -361,7 +361,9 @@ class Worker:
         return Completed(status, "", self._errors)
 
 
-def filtered(argv: Sequence[str], data: Iterable[Any], where: str) -> Iterator[bytes]:
+def filtered(
+    argv: Sequence[str], data: Iterable[Any], where: str, *, env: Mapping[str, str] | None = None
+) -> Generator[bytes, None, None]:
     """The output of a program fed with `data`, in pieces of at most 1 MiB; memory does not grow.
 
     Raises:
@@ -369,7 +371,7 @@ def filtered(argv: Sequence[str], data: Iterable[Any], where: str) -> Iterator[b
     """
     failure: list[BaseException] = []
     with contextlib.ExitStack() as stack:
-        program = Filter(argv)
+        program = Filter(argv, env=env)
 
         def feed() -> None:
             try:

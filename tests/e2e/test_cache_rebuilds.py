@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from support import compare, forks, tools, warm
 from support.warm import HITS, LAYERS, Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # The product, which may not unpack anything, read a package or write a layer.
@@ -202,3 +203,55 @@ def test_layers_stay_in_their_order_whichever_is_found_first(folder):
     assert [layer.get("diffId") for layer in report["layers"]] == [layer.get("diffId") for layer in fresh["layers"]]
     manifests = [each["image"]["digest"] for each in (report, fresh)]
     assert manifests[0] == manifests[1]
+
+
+# ---- very many small files
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[Path]:
+    """An image of one layer of 2,500 small files, built once: `conf`, `rootfs`, `out` and `cache`."""
+    with tools.scratch() as place:
+        for number in range(2500):
+            file = place / "rootfs" / "data" / f"{number % 50:02}" / f"{number:04}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"%d\n" % number * (number % 30))
+        (place / "conf").write_text('OCI_LAYERS = "data:directories:/data"\n')
+        build_crowd(place)
+        yield place
+
+
+def build_crowd(place: Path, rootfs: str = "rootfs", prefix: Sequence[object] = ()) -> dict[str, Any]:
+    """What the report says of the layer."""
+    words = ("--rootfs", place / rootfs, "--deploy-dir", place / "out", "--cache-dir", place / "cache", "--jobs", "3")
+    done = tools.run(*prefix, sys.executable, "-m", "oe_oci", "build", place / "conf", "--json", *words)
+    (layer,) = json.loads(done.stdout)["layers"]
+    return layer
+
+
+@pytest.fixture
+def new(crowd) -> Iterator[Path]:
+    """A copy of all its files."""
+    shutil.copytree(crowd / "rootfs", crowd / "new")
+    yield crowd / "new"
+    shutil.rmtree(crowd / "new")
+
+
+@pytest.mark.parametrize("prefix", [(), ("fakeroot",)], ids=["as it is", "fakeroot"])
+def test_very_many_files_that_are_all_new(crowd, new, prefix):
+    tools.need(*prefix)
+    assert build_crowd(crowd, "new", prefix)["cache"]["hit"]
+    (new / "data" / "07" / "0057").write_text(f"another {prefix}")
+    found = build_crowd(crowd, "new", prefix)["cache"]
+    assert not found["hit"]
+    assert "data/07/0057" in found["reason"]
+
+
+def test_very_many_files_are_read_by_another_process(crowd, new):
+    tools.need("strace")
+    trace = crowd / "trace"
+    assert build_crowd(crowd, "new", ("strace", "-f", "-qq", "-e", "trace=execve,openat", "-o", trace))["cache"]["hit"]
+    lines = trace.read_text().splitlines()
+    opened = {line.split()[0] for line in lines if f"{new}/data/07/0057" in line}
+    assert len(opened) == 1
+    assert any(line.split()[0] in opened and "execve(" in line for line in lines)

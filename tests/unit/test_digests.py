@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from oe_oci import digests as subject
-from oe_oci.content import File, Literal, Part, Region, Stored
+from oe_oci import readers
+from oe_oci.content import File, Literal, Part, Region, Stored, stamp_of
 from oe_oci.digests import Digests
+from oe_oci.errors import ToolError
 
 SECOND = 1_000_000_000
 FAR = 3600 * SECOND
@@ -131,6 +133,67 @@ def test_only_what_the_last_build_saw_is_kept(tmp_path, kept, reads):
     reads.clear()
     build(kept, paths)
     assert len(reads) == 5
+
+
+# ---- very many
+
+
+def asked_of(paths: list[str]) -> list[File]:
+    """Whole files as a scan has them."""
+    return [
+        File(os.fsencode(os.path.dirname(path)), os.path.basename(path), stamp_of(os.lstat(path))) for path in paths
+    ]
+
+
+def test_very_many_small_files_are_read_by_processes(tmp_path, kept, reads, monkeypatch):
+    monkeypatch.setattr(subject, "_MANY", 5)
+    paths = files(tmp_path / "files", 23)
+    digests = Digests(kept, began=soon())
+    assert digests.begin(asked_of(paths), 4)() == b"".join(expected(paths))
+    assert not reads
+    assert digests.begin(asked_of(paths), 4)() == b"".join(expected(paths))
+    digests.save()
+    assert build(kept, paths) == expected(paths)
+    assert not reads
+
+
+@pytest.mark.parametrize(("count", "jobs"), [(4, 4), (23, 1)], ids=["few", "one processor"])
+def test_others_are_read_here(tmp_path, kept, reads, monkeypatch, count, jobs):
+    monkeypatch.setattr(subject, "_MANY", 5)
+    paths = files(tmp_path / "files", count)
+    digests = Digests(kept, began=soon())
+    assert digests.begin(asked_of(paths), jobs)() == b"".join(expected(paths))
+    assert len(reads) == count
+
+
+def test_what_a_process_can_not_read_is_the_error_it_is_here(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(subject, "_MANY", 5)
+    paths = files(tmp_path / "files", 23)
+    digests = Digests(kept, began=soon())
+    asked = asked_of(paths)
+    os.unlink(paths[7])
+    with pytest.raises(ToolError, match="007: No such file"):
+        digests.begin(asked, 4)()
+
+
+def test_processes_are_given_up_with_the_rest(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(subject, "_MANY", 5)
+    wanted = []
+    started = threading.Event()
+
+    def slow(contents, is_wanted):
+        started.set()
+        while is_wanted():
+            time.sleep(0.01)
+        wanted.append(is_wanted())
+        return [b""] * len(contents)
+
+    monkeypatch.setattr(readers, "digests_of", slow)
+    digests = Digests(kept, began=soon())
+    digests.begin(asked_of(files(tmp_path / "files", 23)), 2)
+    assert started.wait(10)
+    digests.stop()
+    assert wanted == [False]
 
 
 # ---- changes

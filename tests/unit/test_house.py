@@ -23,7 +23,7 @@ PACKAGE = ROOT / "oe_oci"
 # From the bottom up: a module imports from its own group and from those below. No two import each other.
 GROUPS = {
     "foundations": "(top) errors progress tables architectures stream ahead notes content kept threads records "
-    "questions digests tree removal run",
+    "questions run readers digests tree removal",
     "trees from bytes": "decompress untar members changeset scan confined inodes",
     "stored images": "oci oci.spec oci.layout oci.reach oci.rehash oci.verify stored",
     "configuration as values": "config revision labels",
