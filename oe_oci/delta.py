@@ -46,11 +46,9 @@ def diff(lower: Tree, wanted: Mapping[str, Entry], removed: Iterable[str], same_
         InputError: a name begins with `.wh.`, which in a layer means a removal.
     """
     there = lower.entries.get
-    # A set first: hard links may add to it.
-    changed = {path for path, entry in wanted.items() if not _same(there(path), entry, same_content)}
-    changed |= _regrouped(lower, wanted, changed)
-    entries = {path: wanted[path] for path in changed}
-    entries.update(_other_names(lower, wanted, changed, frozenset(removed)))
+    entries = {path: entry for path, entry in wanted.items() if not _same(there(path), entry, same_content)}
+    entries.update((path, wanted[path]) for path in _regrouped(lower, wanted, entries))
+    entries.update(_other_names(lower, wanted, entries, frozenset(removed)))
     gone = _topmost(lower, entries, removed)
     _check_names(entries)
     count = len(entries)
@@ -68,8 +66,7 @@ def apply(tree: Tree, delta: Delta) -> None:
     """Change `tree`, which was the delta's lower one, to what it is with the layer on top."""
     tree.drop(delta.removed)
     tree.drop(_replacing(tree, delta.entries))
-    for path, entry in delta.entries.items():
-        tree.put(path, entry)
+    tree.update(delta.entries)
 
 
 def _same(below: Entry | None, entry: Entry, same_content: SameContent) -> bool:
@@ -116,9 +113,9 @@ def _inode(tree: Tree, path: str) -> Hashable | None:
 
 
 def _other_names(
-    lower: Tree, wanted: Mapping[str, Entry], changed: set[str], removed: frozenset[str]
+    lower: Tree, wanted: Mapping[str, Entry], changed: Mapping[str, Entry], removed: frozenset[str]
 ) -> dict[str, Entry]:
-    inodes = {wanted[path].inode: wanted[path] for path in changed if wanted[path].inode is not None}
+    inodes = {entry.inode: entry for entry in changed.values() if entry.inode is not None}
     if not inodes:
         return {}
     found = {path: entry for path, entry in wanted.items() if entry.inode in inodes}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Callable
 
 from .changeset import content_xattrs
@@ -56,9 +57,8 @@ def open_rootfs(
         ToolError: it can not be read.
     """
     if os.path.isdir(path):
-        yield Directory(
-            path, "rootfs", lambda mtime: rootfs_time(epoch, mtime), digests=None if memory is None else memory.digests
-        )
+        digests = None if memory is None else memory.digests
+        yield Directory(path, "rootfs", partial(rootfs_time, epoch), digests=digests)
         return
     if not os.path.lexists(path):
         raise InputError(f"IMAGE_ROOTFS: there is no {path}", hint="give --rootfs DIR or TAR, or set IMAGE_ROOTFS")

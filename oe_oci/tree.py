@@ -121,12 +121,10 @@ class Tree:
     """A file system's entries by path. Every path's parents are in it, as directories; the caller sees to that."""
 
     def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
-        self.entries: dict[str, Entry] = dict(entries or {})
+        self.entries: dict[str, Entry] = {}
         self._names: dict[Hashable, dict[str, None]] = {}
         self._order: list[str] | None = None
-        for path, entry in self.entries.items():
-            if entry.inode is not None:
-                self._names.setdefault(entry.inode, {})[path] = None
+        self.update(entries or {})
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -156,11 +154,16 @@ class Tree:
         return list(self._names.get(inode, ()))
 
     def put(self, path: str, entry: Entry) -> None:
-        """Add or replace one entry; what lay below a directory that is one no longer must be dropped by `drop`."""
-        self._forget(path)
-        self.entries[path] = entry
-        if entry.inode is not None:
-            self._names.setdefault(entry.inode, {})[path] = None
+        """As `update`, of one entry."""
+        self.update({path: entry})
+
+    def update(self, entries: Mapping[str, Entry]) -> None:
+        """Add or replace entries; what lay below a directory that is one no longer must be dropped by `drop`."""
+        for path, entry in entries.items():
+            self._forget(path)
+            if entry.inode is not None:
+                self._names.setdefault(entry.inode, {})[path] = None
+        self.entries.update(entries)
         self._order = None
 
     def drop(self, paths: Iterable[str], *, keep: bool = False) -> None:
