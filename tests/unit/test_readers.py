@@ -88,3 +88,10 @@ def test_a_process_starts_with_little() -> None:
     argv = [sys.executable, "-ISBc", code, subject._PLACE]
     done = subprocess.run(argv, input="", capture_output=True, text=True, check=True)
     assert sorted(done.stdout.split()) == ["oe_oci.content", "oe_oci.errors", "oe_oci.readers"]
+
+
+def test_a_process_is_told_nothing_by_fakeroot_or_pseudo(folder: bytes, monkeypatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/no/such/library.so")
+    told = "os.environ.get('LD_PRELOAD'), os.environ.get('PSEUDO_UNLOAD')"
+    monkeypatch.setattr(subject, "_PROGRAM", f"import os; print(repr(({told})).ljust(31))")
+    assert digests_of([whole(folder, "a")], always) == [b"('', '1')".ljust(31) + b"\n"]
