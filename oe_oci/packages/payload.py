@@ -7,7 +7,6 @@ packages are chosen or where their files will lie.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import threading
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from .contents import Keeper
     from .package import Package
 
-MEMORY = 8 << 20
+MEMORY = 4 << 20
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 
 Wanted = Callable[[], bool]
@@ -92,16 +91,21 @@ class Payloads:
 
 
 @cache
-def _give_back_memory() -> None:
-    """Have the C library give large blocks back to the system when they are freed (mallopt(3)), where it can.
+def _trim() -> Callable[[int], object]:
+    """What gives memory back to the system that is free (malloc_trim(3)); does nothing where the C library can not.
 
-    glibc does so no longer once it was asked to free one of a few MiB. What a decompressor takes is as large, and would
-    stay, in pieces, in each thread.
+    From now on large blocks are given back as they are freed (mallopt(3)): glibc does so no longer once it was asked to
+    free one of a few MiB. What a decompressor takes is as large, and would stay, in pieces, in each thread.
     """
-    with contextlib.suppress(ImportError, OSError, AttributeError):
+    try:
         import ctypes  # noqa: PLC0415 - most packages are known and not read
 
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+        trim: Callable[[int], object] = library.malloc_trim
+    except (ImportError, OSError, AttributeError):
+        return lambda _: None
+    return trim
 
 
 def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payload, Wanted], _Found]) -> list[_Found]:
@@ -118,8 +122,9 @@ def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payloa
             wanted = min(wanted, number)
             raise
 
-    if payloads:
-        _give_back_memory()
+    if not payloads:
+        return []
+    trim = _trim()
     # The biggest first, so that no thread is left alone with one at the end.
     numbers = sorted(range(len(payloads)), key=lambda number: -_file_size(payloads[number].package))
     futures: dict[int, Future[list[_Found]]] = {}
@@ -127,6 +132,7 @@ def _side_by_side(payloads: Sequence[Payload], jobs: int, work: Callable[[Payloa
         for number in numbers:
             futures[number] = pool(max(1, jobs)).submit(do, number)
         wait(futures.values())
+        trim(0)
         return [found for number in range(len(payloads)) for found in futures[number].result()]
     except BaseException:
         wanted = 0

@@ -375,7 +375,7 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
 
 def test_where_memory_can_not_be_given_back_nothing_is_done(monkeypatch):
     monkeypatch.setitem(sys.modules, "ctypes", None)
-    subject._give_back_memory.__wrapped__()
+    subject._trim.__wrapped__()(0)
 
 
 # Says how many MiB this process has more than before, once packages are read.
