@@ -130,7 +130,7 @@ def test_the_biggest_is_read_first(packages, monkeypatch):
 
 
 def test_a_folder_is_needed_only_when_memory_is_full(packages, tmp_path):
-    with Payloads(str(tmp_path / "none")) as payloads:
+    with Payloads(str(tmp_path / "none"), MANY) as payloads:
         assert digests(payloads.read(packages, 2)) == EXPECTED
     with Payloads(f"{tmp_path}/none", 1 << 20) as payloads, pytest.raises(ToolError, match=r"to .*/none: No such file"):
         payloads.read(packages, 2)
