@@ -182,6 +182,11 @@ class TestMeasure:
         assert min(cost.wall, cost.peak) > 0
         assert (tmp_path / "messages").read_text() == "out\nerr\n"
 
+    def test_memory_is_that_of_the_command(self, tmp_path: Path):
+        held = bytearray(b"x") * (64 << 20)
+        assert measure(["true"], ENV, str(tmp_path / "messages"), 60).peak < 32
+        del held
+
     def test_all_of_what_takes_too_long_is_stopped(self, tmp_path: Path):
         cost = measure(["sh", "-c", "sleep 600 | sleep 600"], ENV, str(tmp_path / "messages"), 0.05)
         assert cost.status is None
