@@ -237,11 +237,14 @@ def new(crowd) -> Iterator[Path]:
     shutil.rmtree(crowd / "new")
 
 
-@pytest.mark.parametrize("prefix", [(), ("fakeroot",)], ids=["as it is", "fakeroot"])
-def test_very_many_files_that_are_all_new(crowd, new, prefix):
-    tools.need(*prefix)
+@pytest.mark.parametrize("way", ["as it is", "fakeroot", "pseudo"])
+def test_very_many_files_that_are_all_new(crowd, new, way):
+    tools.need(*{"fakeroot", "pseudo"} & {way})
+    (crowd / "state").mkdir(exist_ok=True)
+    pseudo = ("env", "PSEUDO_PREFIX=/usr", f"PSEUDO_LOCALSTATEDIR={crowd / 'state'}", "pseudo")
+    prefix = {"as it is": (), "fakeroot": ("fakeroot",), "pseudo": pseudo}[way]
     assert build_crowd(crowd, "new", prefix)["cache"]["hit"]
-    (new / "data" / "07" / "0057").write_text(f"another {prefix}")
+    (new / "data" / "07" / "0057").write_text(f"another, {way}")
     found = build_crowd(crowd, "new", prefix)["cache"]
     assert not found["hit"]
     assert "data/07/0057" in found["reason"]
