@@ -65,6 +65,8 @@ def measure(command: list[str], env: Mapping[str, str], messages: str, timeout: 
             if isinstance(error, subprocess.TimeoutExpired):
                 return Cost(None, timeout, 0, 0)
             raise
+    if process.returncode:
+        raise FileNotFoundError(f"{command[0]} can not be run")
     status, wall, cpu, peak = said.split()
     return Cost(int(status), float(wall), float(cpu), int(peak) / 1024)
 

@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import time
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 from . import kept
@@ -87,7 +88,9 @@ class Digests:
 
         Raises:
             InputError, ToolError: one can not be read; so does the result.
+            CancelledError: only the result does, once all was stopped.
         """
+        self._stopped = False
         contents = list(contents)
         found = list(map(self.known, contents))
         unknown = [number for number, digest in enumerate(found) if not digest]
@@ -106,9 +109,15 @@ class Digests:
                         found[number] = digest
                         self.learn(contents[number], digest)
             begun.clear()
-            return b"".join(digest or self(content) for content, digest in zip(contents, found))
+            return b"".join(digest or self._unless_stopped(content) for content, digest in zip(contents, found))
 
         return result
+
+    def _unless_stopped(self, content: Content) -> bytes:
+        """The digest of a content, unless all was stopped since it was begun."""
+        if self._stopped:
+            raise CancelledError
+        return self(content)
 
     def _read_outside(self, contents: Sequence[Content], numbers: Sequence[int], jobs: int) -> list[_Begun]:
         """Have processes read contents of these numbers, one process fewer than `jobs` as the caller has work to do.
@@ -134,7 +143,6 @@ class Digests:
         """Have nothing read any more of what was begun, and wait for what is being read."""
         self._stopped = True
         give_up(future for begun in self._begun for _, future in begun)
-        self._stopped = False
 
     def known(self, content: Content) -> bytes:
         """The SHA-256 of a content's bytes, empty where they would have to be read for it."""

@@ -37,7 +37,8 @@ def digests_of(contents: Sequence[Content], is_wanted: Callable[[], bool]) -> li
     """
     from .run import filtered  # noqa: PLC0415 - few builds read many files
 
-    argv = [sys.executable, "-ISBc", _PROGRAM, _PLACE]
+    # There is none where Python is a part of another program.
+    argv = [sys.executable or "", "-ISBc", _PROGRAM, _PLACE]
     found = bytearray()
     with (
         contextlib.suppress(InputError, ToolError),

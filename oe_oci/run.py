@@ -285,7 +285,11 @@ class Filter:
         self.output: IO[bytes] = self._process.stdout
         self._errors = b""
         self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        try:
+            _start(self._listener, argv)
+        except ToolError:
+            self.__exit__()
+            raise
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
@@ -304,13 +308,25 @@ class Filter:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        self._listener.join()
+        _join(self._listener)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 try:
                     pipe.close()
                 except BrokenPipeError:
                     continue
+
+
+def _start(thread: threading.Thread, argv: Sequence[str]) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise ToolError(f"cannot run {argv[0]}: {error}", hint="allow more processes") from error
+
+
+def _join(thread: threading.Thread) -> None:
+    if thread.is_alive():  # it may never have been started
+        thread.join()
 
 
 class Worker:
@@ -385,9 +401,9 @@ def filtered(
 
         feeder = threading.Thread(target=feed, daemon=True)
         # After the program's end, which is also the feeder's: whoever stops reading early owns `data` again.
-        stack.callback(feeder.join)
+        stack.callback(_join, feeder)
         stack.enter_context(program)
-        feeder.start()
+        _start(feeder, argv)
         while True:
             piece = program.output.read1(1 << 20)  # type: ignore[attr-defined]
             if not piece:

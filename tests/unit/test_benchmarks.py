@@ -182,6 +182,10 @@ class TestMeasure:
         assert min(cost.wall, cost.peak) > 0
         assert (tmp_path / "messages").read_text() == "out\nerr\n"
 
+    def test_what_is_no_command(self, tmp_path: Path):
+        with pytest.raises(FileNotFoundError, match="/no/such can not be run"):
+            measure(["/no/such"], ENV, str(tmp_path / "messages"), 60)
+
     def test_memory_is_that_of_the_command(self, tmp_path: Path):
         held = bytearray(b"x") * (64 << 20)
         assert measure(["true"], ENV, str(tmp_path / "messages"), 60).peak < 32

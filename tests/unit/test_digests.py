@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,24 +176,28 @@ def test_what_a_process_can_not_read_is_the_error_it_is_here(tmp_path, kept, mon
         digests.begin(asked, 4)()
 
 
-def test_processes_are_given_up_with_the_rest(tmp_path, kept, monkeypatch):
+def test_who_waits_for_what_is_given_up_reads_nothing(tmp_path, kept, reads, monkeypatch):
     monkeypatch.setattr(subject, "_MANY", 5)
-    wanted = []
     started = threading.Event()
 
     def slow(contents, is_wanted):
         started.set()
         while is_wanted():
             time.sleep(0.01)
-        wanted.append(is_wanted())
         return [b""] * len(contents)
 
     monkeypatch.setattr(readers, "digests_of", slow)
     digests = Digests(kept, began=soon())
-    digests.begin(asked_of(files(tmp_path / "files", 23)), 2)
-    assert started.wait(10)
-    digests.stop()
-    assert wanted == [False]
+    asked = asked_of(files(tmp_path / "files", 23))
+    result = digests.begin(asked, 2)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(result)
+        assert started.wait(10)
+        digests.stop()
+        assert isinstance(waiting.exception(10), CancelledError)
+    assert not reads
+    monkeypatch.setattr(subject, "_MANY", 50)
+    assert len(digests.begin(asked, 2)()) == 23 * 32
 
 
 # ---- changes

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -71,16 +72,34 @@ def test_a_process_that_fails_tells_nothing(folder: bytes, monkeypatch, program:
     assert digests_of([whole(folder, "a")], always) == [b""]
 
 
-def test_without_an_interpreter_nothing_is_told(folder: bytes, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
+@pytest.mark.parametrize("interpreter", ["/no/such/python", "", None])
+def test_without_an_interpreter_nothing_is_told(folder: bytes, monkeypatch, interpreter: str | None) -> None:
+    monkeypatch.setattr(sys, "executable", interpreter)
     assert digests_of([whole(folder, "a")], always) == [b""]
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_without_threads_nothing_is_told_and_no_process_left(folder: bytes, monkeypatch, threads: int) -> None:
+    left = [threading.Thread.start] * threads
+
+    def start(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert digests_of([whole(folder, "a")], always) == [b""]
+    assert not children()
+
+
+def children() -> list[str]:
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return file.read().split()
 
 
 def test_what_is_not_wanted_any_more_is_given_up(folder: bytes) -> None:
     assert digests_of([whole(folder, "a")] * 100_000, never) == [b""] * 100_000
-    children = f"/proc/self/task/{os.getpid()}/children"
-    with open(children, encoding="ascii") as file:
-        assert not file.read().split()
+    assert not children()
 
 
 def test_a_process_starts_with_little() -> None:
