@@ -51,7 +51,7 @@ class Method(NamedTuple):
 
     `algorithm` is `gzip`, `zstd` or `none`; `identity` is all that determines the bytes besides the input; `start`
     makes an encoder for a sink, a number of threads and, where it is `sized`, the number of raw bytes that will come.
-    So many blocks that wait for the encoder are worth their memory as `ahead` says.
+    `ahead` is how many blocks may wait for the encoder, as many as are worth their memory.
     """
 
     algorithm: str

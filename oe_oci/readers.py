@@ -26,7 +26,8 @@ _DIGEST = 32  # bytes
 _NONE = bytes(_DIGEST)  # in place of a digest
 _PLACE = os.path.dirname(os.path.dirname(__file__))
 _PROGRAM = "import sys; sys.path.append(sys.argv[1]); from oe_oci.readers import main; main()"
-_AS_IT_IS = {"LD_PRELOAD": "", "PSEUDO_UNLOAD": "1"}
+# Without fakeroot's library, and without pseudo's, which would else come back by itself.
+_UNFAKED = {"LD_PRELOAD": "", "PSEUDO_UNLOAD": "1"}
 _FACTS = struct.Struct(f"<{STAMP}s2Q")  # of a content: stamp, offset, size
 
 
@@ -42,7 +43,7 @@ def digests_of(contents: Sequence[Content], is_wanted: Callable[[], bool]) -> li
     found = bytearray()
     with (
         contextlib.suppress(InputError, ToolError),
-        contextlib.closing(filtered(argv, map(_asked, contents), "", env=_AS_IT_IS)) as pieces,
+        contextlib.closing(filtered(argv, map(_asked, contents), "", env=_UNFAKED)) as pieces,
     ):
         for piece in pieces:
             found += piece
