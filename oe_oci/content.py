@@ -75,7 +75,12 @@ def stamp_of(facts: os.stat_result) -> bytes:
 
 def changed_at(stamp: bytes) -> int:
     """When the inode of a file last changed, as its stamp has it, in nanoseconds since 1970."""
-    return int.from_bytes(stamp[32:40], "little")
+    return int.from_bytes(stamp[32:40], "little", signed=True)
+
+
+def modified_at(stamp: bytes) -> int:
+    """When the content of a file last changed, as its stamp has it, in nanoseconds since 1970."""
+    return int.from_bytes(stamp[24:32], "little", signed=True)
 
 
 class Literal(NamedTuple):

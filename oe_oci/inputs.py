@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from .base import Base, open_base
@@ -150,5 +151,9 @@ def _open_installer(config: Config, options: Options, memory: Memory, base: Tree
                 yield DebianInstaller(config, feeds, base, reading, maintainer)
             else:
                 from .packages.rpm.installer import RpmInstaller
+                from .packages.rpm.made import content_of
+                from .packages.scratch import Scratch
 
-                yield RpmInstaller(config, feeds, base, reading, memory, maintainer)
+                with Scratch(scratch, memory=0) as databases:
+                    make = partial(content_of, memory=memory, scratch=databases)
+                    yield RpmInstaller(config, feeds, base, reading, make, maintainer)

@@ -8,16 +8,16 @@ packages are chosen or where their files will lie.
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from bisect import bisect_right
 from concurrent.futures import wait
 from functools import cache
-from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, TypeVar
 
-from ..errors import InputError, ToolError
+from ..errors import InputError
 from ..threads import give_up, pool
 from .contents import Contents, check_identity
+from .scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..notes import Notes
     from .contents import Keeper
     from .package import Package
+    from .scratch import Place
 
 MEMORY = 4 << 20
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
@@ -33,7 +34,6 @@ _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 Wanted = Callable[[], bool]
 
 _Found = TypeVar("_Found")
-_Place = Union[bytes, int]  # of a piece: its bytes, or where it begins in the file
 
 
 def read_package(path: str, payload: Keeper, size: int | None, digest: str | None, limit: int | None) -> Contents:
@@ -53,14 +53,14 @@ class Payloads:
     """
 
     def __init__(self, folder: str | None = None, memory: int = MEMORY, notes: Notes | None = None) -> None:
-        self._store = _Store(folder, memory)
+        self._scratch = Scratch(folder, memory)
         self._notes = notes
 
     def __enter__(self) -> Payloads:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._store.close()
+        self._scratch.close()
 
     def read(self, packages: Sequence[Package], jobs: int, limit: int | None = None) -> list[Contents]:
         """Read packages in `jobs` threads; what they hold, in the order asked for.
@@ -72,12 +72,12 @@ class Payloads:
             InputError: a package is not what the index says, or is damaged or hostile.
             ToolError: one can not be read, or the disk is full.
         """
-        payloads = [Payload(self._store, package, limit, self._notes) for package in packages]
+        payloads = [Payload(self._scratch, package, limit, self._notes) for package in packages]
         return _side_by_side(payloads, jobs, Payload.read)
 
     def unread(self, package: Package, digest: str, limit: int | None = None) -> Payload:
         """The payload of a package whose SHA-256 is `digest`, to be read when it is asked for."""
-        return Payload(self._store, package, limit, self._notes, digest)
+        return Payload(self._scratch, package, limit, self._notes, digest)
 
     def hold(self, packages: Sequence[Contents], jobs: int) -> None:
         """Read the payloads that are not held, in `jobs` threads; errors are as of `read`.
@@ -162,18 +162,18 @@ class Payload:
     """
 
     def __init__(
-        self, store: _Store, package: Package, limit: int | None, notes: Notes | None, digest: str | None = None
+        self, scratch: Scratch, package: Package, limit: int | None, notes: Notes | None, digest: str | None = None
     ) -> None:
         self.package = package
         self.notes = notes
-        self._store = store
+        self._scratch = scratch
         self._limit = limit
         self._lock = threading.RLock()
         self._wanted: Wanted = lambda: True
         self._digest = digest
         self._held = False
         self._starts: list[int] = []  # where in the payload each piece begins
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._size = 0
 
     def read(self, wanted: Wanted) -> Contents:
@@ -227,12 +227,11 @@ class Payload:
         """
         if not self._wanted():
             raise _Unwanted
-        place = self._store.reserve(piece)
+        place = self._scratch.reserve(piece)
         self._starts.append(self._size)
         self._places.append(place)
         self._size += len(piece)
-        if isinstance(place, int):
-            self._store.write(piece, place)
+        self._scratch.write(piece, place)
 
     def readinto(self, view: memoryview, offset: int) -> None:
         """Fill the whole of `view` with the bytes from `offset` on.
@@ -248,7 +247,7 @@ class Payload:
             while filled < len(view):
                 begin = offset + filled - self._starts[number]
                 part = view[filled : filled + self._length(number) - begin]
-                self._store.fill(part, self._places[number], begin)
+                self._scratch.fill(part, self._places[number], begin)
                 filled += len(part)
                 number += 1
 
@@ -268,76 +267,5 @@ class Payload:
         """Give up the bytes, in memory or in the file."""
         with self._lock:
             for number, place in enumerate(self._places):
-                self._store.drop(place, self._length(number))
+                self._scratch.drop(place, self._length(number))
             self._starts, self._places, self._size, self._held = [], [], 0, False
-
-
-class _Store:
-    """The bytes of all payloads: in memory while there is room, then in a file. Safe to use from several threads."""
-
-    def __init__(self, folder: str | None, memory: int) -> None:
-        self._folder = folder
-        self._room = memory
-        self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
-        self._end = 0  # of the file; what lies before it is used again once all of it was dropped
-        self._used = 0
-
-    def reserve(self, piece: bytes) -> _Place:
-        """Where a piece is to be kept; `write` must follow where that is the file."""
-        with self._lock:
-            if len(piece) <= self._room:
-                self._room -= len(piece)
-                return piece
-            place = self._end
-            self._end += len(piece)
-            self._used += len(piece)
-            return place
-
-    def drop(self, place: _Place, size: int) -> None:
-        with self._lock:
-            if not isinstance(place, int):
-                self._room += size
-                return
-            self._used -= size
-            if self._used == 0:
-                self._end = 0
-                if self._file is not None:
-                    os.ftruncate(self._file.fileno(), 0)
-
-    def write(self, piece: bytes, place: int) -> None:
-        rest = memoryview(piece)
-        try:
-            descriptor = self._descriptor()
-            while rest:
-                count = os.pwrite(descriptor, rest, place)
-                rest, place = rest[count:], place + count
-        except OSError as error:
-            raise ToolError(
-                f"cannot write to {self._folder or tempfile.tempdir}: {error.strerror}",
-                hint="packages are unpacked to a temporary file there when they are large",
-            ) from error
-
-    def _descriptor(self) -> int:
-        with self._lock:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - see close
-            return self._file.fileno()
-
-    def fill(self, view: memoryview, place: _Place, begin: int) -> None:
-        if not isinstance(place, int):
-            view[:] = memoryview(place)[begin : begin + len(view)]
-            return
-        descriptor = self._descriptor()
-        while view:
-            try:
-                count = os.preadv(descriptor, [view], place + begin)
-            except OSError as error:
-                raise ToolError(f"cannot read a temporary file: {error.strerror}") from error
-            assert count, "the file ends before what was written to it"
-            view, begin = view[count:], begin + count
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None

@@ -7,6 +7,7 @@ Must not know what a record is known by, or what made the files.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -158,15 +159,15 @@ def line(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-class Lines:
-    """Trees as lines of what a key is made of. The line of an entry is made once, in however many of them it is."""
+class EntryDigests:
+    """Trees as what a key is made of. The digest of an entry is made once, in however many of them it is."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
         self._known: dict[str, tuple[Entry, str, bytes]] = {}
 
     def of(self, tree: Tree) -> Iterator[bytes]:
-        """The lines of a tree: all facts, and the digests of contents.
+        """Of each entry of a tree the SHA-256 of all facts, and the digest of its content.
 
         Raises:
             InputError, ToolError: a file can not be read.
@@ -177,13 +178,13 @@ class Lines:
             name = "" if entry.inode is None else first.setdefault(entry.inode, path)
             known = self._known.get(path)
             if known is None or known[0] is not entry or known[1] != name:
-                self._known[path] = known = entry, name, self._line(path, entry, name)
+                self._known[path] = known = entry, name, self._digest(path, entry, name)
             yield known[2]
 
-    def _line(self, path: str, entry: Entry, name: str) -> bytes:
+    def _digest(self, path: str, entry: Entry, name: str) -> bytes:
         digest = "" if entry.content is None else self._digests(entry.content).hex()
         xattrs = [(key, data.hex()) for key, data in entry.xattrs]
-        return line([path, *entry[:7], entry.device, xattrs, name, digest])
+        return hashlib.sha256(line([path, *entry[:7], entry.device, xattrs, name, digest])).digest()
 
 
 def first_names(entries: Mapping[str, Entry]) -> dict[str, Entry]:

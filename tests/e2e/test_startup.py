@@ -46,7 +46,8 @@ packages.native.volatile packages.opkg packages.owners packages.package packages
 packages.place packages.prefer packages.recall packages.recorded packages.relation packages.resolve packages.rpm
 packages.rpm.btree packages.rpm.database packages.rpm.entered packages.rpm.files packages.rpm.header
 packages.rpm.lookups packages.rpm.made packages.rpm.ndb packages.rpm.pages packages.rpm.relation
-packages.rpm.rich packages.rpm.sqlite packages.rpm.tags packages.solver packages.version packages.world solv
+packages.rpm.rich packages.rpm.sqlite packages.rpm.tags packages.scratch packages.solver
+packages.version packages.world solv
 """
 # Each takes as long as a whole command should, or belongs to what such a command does not do. (lzma and bz2 are among
 # what shutil imports, and logging imports traceback.)

@@ -32,7 +32,8 @@ GROUPS = {
     "packages.rpm.members packages.rpm.archive packages.rpm.relation packages.rpm.rich packages.rpm.clauses "
     "packages.rpm.entries packages.rpm.primary packages.rpm.repomd packages.libsolv packages.rpm.pool "
     "packages.rpm.plain packages.control packages.version packages.relation packages.index packages.rpm.feed "
-    "packages.feed packages.ar packages.archive packages.payload packages.world packages.prefer packages.solver "
+    "packages.feed packages.ar packages.archive packages.scratch packages.payload packages.world packages.prefer "
+    "packages.solver "
     "packages.explain packages.resolve packages.rpm.world packages.rpm.plainworld packages.rpm.solver "
     "packages.rpm.resolve packages.maintainer packages.maintainer.order packages.maintainer.scripts "
     "packages.maintainer.rpmtriggers packages.maintainer.debtriggers",

@@ -13,7 +13,7 @@ from oe_oci.delta import Delta
 from oe_oci.memory import Memory
 from oe_oci.packages.maintainer.recall import Done, Recall
 from oe_oci.packages.maintainer.scripts import Script
-from oe_oci.packages.recorded import Lines
+from oe_oci.packages.recorded import EntryDigests
 from oe_oci.store import Store
 from oe_oci.tree import DIRECTORY, FILE, Entry, Tree
 
@@ -95,9 +95,9 @@ def test_what_is_in_the_trees_of_many_keys_is_written_down_once():
         asked.append(content)
         return b""
 
-    lines, file = Lines(digests), text(b"one")
+    entries, file = EntryDigests(digests), text(b"one")
     for number in range(9):
-        assert len([*lines.of(Tree({**ROOT, "file": file, "other": text(b"%d" % number)}))]) == 3
+        assert len([*entries.of(Tree({**ROOT, "file": file, "other": text(b"%d" % number)}))]) == 3
     assert asked.count(file.content) == 1
     assert len(asked) == 10
 

@@ -24,6 +24,7 @@ from oe_oci.packages import payload as subject
 from oe_oci.packages.contents import Contents
 from oe_oci.packages.package import Package
 from oe_oci.packages.payload import Payloads
+from oe_oci.packages.scratch import Scratch
 
 MANY = 1 << 30
 SIZES = [10, 3_000_000, 0, 700_000, 1, 1 << 20, 40_000]
@@ -75,7 +76,7 @@ def in_memory(payloads: Payloads, contents) -> int:
 
 
 def spool_size(payloads: Payloads) -> int:
-    file_ = payloads._store._file
+    file_ = payloads._scratch._file
     return 0 if file_ is None else os.fstat(file_.fileno()).st_size
 
 
@@ -154,7 +155,7 @@ def test_what_was_released_is_read_again(packages, folder, memory):
                 each.payload.release()
                 each.payload.release()
             assert in_memory(payloads, found) == 0
-            assert (payloads._store._room, payloads._store._end, spool_size(payloads)) == (memory, 0, 0)
+            assert (payloads._scratch._room, payloads._scratch._end, spool_size(payloads)) == (memory, 0, 0)
             assert digests(found) == EXPECTED
         assert in_memory(payloads, found) <= memory
 
@@ -236,7 +237,7 @@ def test_the_error_of_holding_is_that_of_the_first_in_order(packages, folder, jo
         with pytest.raises(InputError, match=r"p2_1.0_all.deb: changed after it was read"):
             payloads.hold(known, jobs)
         assert not any(one.payload.held for one in known)
-        assert payloads._store._used == 0
+        assert payloads._scratch._used == 0
         payloads.hold(known[:2], jobs)
         assert known[1].payload.held
     assert being_read == []
@@ -291,7 +292,7 @@ def test_a_package_that_is_another_one(packages):
             payloads.read([packages[0]._replace(size=7)], 2)
         with pytest.raises(InputError, match=r"p1_1.0_all.deb: data.tar.gz: unpacks to more than 100000 bytes"):
             payloads.read([packages[0], packages[1]], 2, limit=100_000)
-        assert payloads._store._room == subject.MEMORY
+        assert payloads._scratch._room == subject.MEMORY
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 8])
@@ -304,7 +305,7 @@ def test_the_error_is_that_of_the_first_in_order(packages, folder, jobs, being_r
                 payloads.read(wrong, jobs)
             with pytest.raises(InputError, match=r"p1_1.0_all"):
                 payloads.read(slow_first, jobs)
-            assert payloads._store._used == 0
+            assert payloads._scratch._used == 0
             assert digests(payloads.read(packages, jobs)) == EXPECTED
     assert being_read == []
 
@@ -332,7 +333,7 @@ def test_a_full_disk(packages, folder, monkeypatch):
     with Payloads(str(folder), 1 << 20) as payloads:
         with pytest.raises(ToolError, match=f"cannot write to {folder}: No space left on device"):
             payloads.read(packages, 2)
-        assert payloads._store._used == 0
+        assert payloads._scratch._used == 0
 
 
 def test_a_disk_that_can_not_be_read(packages, folder, monkeypatch):
@@ -348,7 +349,7 @@ def test_a_disk_that_can_not_be_read(packages, folder, monkeypatch):
 
 def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
     begun = threading.Event()
-    original = subject._Store.reserve
+    original = Scratch.reserve
 
     def slow(store, piece):
         begun.set()
@@ -359,7 +360,7 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
         begun.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(subject._Store, "reserve", slow)
+    monkeypatch.setattr(Scratch, "reserve", slow)
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     start = time.monotonic()
@@ -367,7 +368,7 @@ def test_an_interrupt_ends_the_reading(packages, monkeypatch, being_read):
         with pytest.raises(KeyboardInterrupt):
             payloads.read(packages * 300, 2)
         assert being_read == []
-        assert payloads._store._room == subject.MEMORY
+        assert payloads._scratch._room == subject.MEMORY
     interrupter.join()
     subject.pool.cache_clear()  # the interrupt may have come just after one of its locks was taken
     assert time.monotonic() - start < 10  # all of them would take far longer

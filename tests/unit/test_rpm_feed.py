@@ -27,6 +27,7 @@ from support.rpmfeeds import (
 )
 
 from oe_oci.errors import ConfigError, InputError
+from oe_oci.packages import libsolv
 from oe_oci.packages.payload import Payloads
 from oe_oci.packages.rpm import feed, repomd
 
@@ -265,6 +266,20 @@ def test_what_was_read_is_not_read_again(tmp_path, monkeypatch, write):
         assert {one.digest is None for one in world(feeds).named("shop", "")} == {write is write_loose}
     write(place, "shop 9")
     assert "9-1 x86_64 0" in found(opened(place, remember=remembered(cache, LATER)), "shop")
+
+
+def test_what_another_libsolv_kept_is_read_again(tmp_path, monkeypatch):
+    place, cache = write_indexed(tmp_path / "feed", SHOP), tmp_path / "cache"
+    read: list[str] = []
+    original = feed.repomd.opened
+    monkeypatch.setattr(feed.repomd, "opened", lambda one, limit: read.append(one.path) or original(one, limit))
+    solv = tmp_path / "_solv.so"
+    monkeypatch.setattr(libsolv.load()._solv, "__file__", str(solv))
+    for text in ("one", "one", "another"):
+        solv.write_text(text)
+        os.utime(solv, (9, 9))
+        assert found(opened(place, remember=remembered(cache, LATER)), "shop") == ["1:2.0-3 x86_64 0"]
+    assert len(read) == 2
 
 
 def test_what_is_remembered_may_be_damaged(tmp_path):

@@ -38,7 +38,9 @@ def ask_for_all(data: bytes) -> None:
     """Every value of a header, of whatever type it is asked for."""
     found = read(data)
     for tag in found:
-        kind = found._tags[tag].kind
+        value = found.value(tag)
+        assert value is not None
+        kind = value.kind
         (found.binary if kind == BIN else found.numbers if kind in (INT8, INT16, INT32, INT64) else found.texts)(tag)
 
 

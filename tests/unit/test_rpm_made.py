@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 
 import pytest
 from support import headers, rpms
@@ -12,16 +14,17 @@ from support.trees import file, with_parents
 
 from oe_oci.cli import main
 from oe_oci.content import content_digest, pieces
-from oe_oci.errors import InputError
+from oe_oci.errors import InputError, ToolError
 from oe_oci.memory import Memory
 from oe_oci.packages.database import KEEP, Step
 from oe_oci.packages.rpm import database, made, sqlite
 from oe_oci.packages.rpm.entered import entered
 from oe_oci.packages.rpm.header import Header
-from oe_oci.packages.rpm.made import content_of
+from oe_oci.packages.scratch import Scratch
 from oe_oci.tree import Tree
 
 PATH = "var/lib/rpm/rpmdb.sqlite"
+SCRATCH = Scratch(None, memory=1 << 24)
 
 
 def packages(*names: str):
@@ -31,6 +34,10 @@ def packages(*names: str):
         signature, main = headers.package(name, files={f"/usr/bin/{name}": b""})
         found.append((number, database.installed(entered(Header(main, name), Header(signature, name), 5))))
     return found
+
+
+def content_of(packages, memory, scratch=SCRATCH):
+    return made.content_of(packages, memory, scratch)
 
 
 @pytest.fixture
@@ -73,11 +80,40 @@ def test_nothing_is_kept_without_a_folder(written):
 
 def test_what_the_cache_knows_wrongly_does_not_get_into_a_layer(tmp_path, monkeypatch):
     memory = Memory(str(tmp_path))
-    monkeypatch.setattr(made, "_facts_of", lambda _data: (3, "0" * 64))
-    content_of(packages("a"), memory)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "write", lambda _headers: b"another")
+        content_of(packages("a"), memory)
     with pytest.raises(InputError, match="knows another database of rpm"):
         whole(content_of(packages("a"), memory))
+
+
+def test_the_bytes_lie_in_a_file_where_memory_has_no_room(tmp_path, written):
+    given = packages(*(f"{number}" for number in range(200)))
+    with Scratch(str(tmp_path), memory=0) as scratch:
+        found = content_of(given, Memory(), scratch)
+        expected = sqlite.write([(number, one.header) for number, one in given])
+        assert whole(found) == expected
+        view = memoryview(bytearray(5000))
+        found.holder.readinto(view, 12_345)
+        assert view == expected[12_345:17_345]
+    assert written == [200, 200]
+
+
+def test_a_full_disk_is_told_and_the_bytes_can_be_had_once_there_is_room(tmp_path, monkeypatch):
+    memory = Memory(str(tmp_path))
+    content_of(packages("a"), memory)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Scratch(str(tmp_path), memory=0) as scratch:
+        found = content_of(packages("a"), memory, scratch)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full)
+            with pytest.raises(ToolError, match=f"cannot write to {tmp_path}: No space left") as caught:
+                whole(found)
+        assert "database" in caught.value.hint
+        assert hashlib.sha256(whole(found)).hexdigest() == found.digest
 
 
 def test_the_bytes_are_those_that_the_number_in_the_cache_stands_for():

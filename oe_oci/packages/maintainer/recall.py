@@ -15,7 +15,7 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...content import Literal, Region, whole
-from ..recorded import Lines, Records, entries_of, first_names, line, listing
+from ..recorded import EntryDigests, Records, entries_of, first_names, line, listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -67,7 +67,7 @@ class Recall:
         self._memory = memory
         self._settings = functools.cache(settings)
         self._records = Records(memory, store, folder)
-        self._lines = Lines(memory.digests)
+        self._entries = EntryDigests(memory.digests)
         self._noted: list[_Noted] = []
 
     def __enter__(self) -> Recall:
@@ -94,7 +94,7 @@ class Recall:
             told = {name: value.hex() if isinstance(value, bytes) else value for name, value in _facts(script)}
             state.update(line(told))
         state.update(b"\n")
-        for each in self._lines.of(tree):
+        for each in self._entries.of(tree):
             state.update(each)
         return state.hexdigest()
 

@@ -17,7 +17,7 @@ from ...accounts import Owners as AskedFor
 from ...content import Literal, whole
 from ...populate import Wanted
 from ..installation import Installation, LayerPackages
-from ..recorded import Lines, Records, entries_of, first_names, line, listing
+from ..recorded import EntryDigests, Records, entries_of, first_names, line, listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +53,7 @@ class Recall:
         self._memory = memory
         self._settings = settings
         self._records = Records(memory, store, folder)
-        self._lines = Lines(memory.digests)
+        self._entries = EntryDigests(memory.digests)
         self._pending: tuple[str, dict[str, Any], dict[str, bytes]] | None = None
 
     def __enter__(self) -> Recall:
@@ -81,7 +81,7 @@ class Recall:
         for each in sorted(line([*one[:3], one.feed, dict(one.fields), catalog.digest(one)]) for one in offered):
             state.update(each)
         state.update(b"\n")
-        for each in self._lines.of(lower):
+        for each in self._entries.of(lower):
             state.update(each)
         return state.hexdigest()
 

@@ -13,11 +13,12 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...content import Region, pieces, unreadable
+from ...content import Region, changed_at, modified_at, pieces, stamp_of, unreadable
 from ...errors import ToolError
 from ...inodes import Inodes
 from ...removal import mounts, remove_folder
@@ -32,20 +33,22 @@ if TYPE_CHECKING:
 BUILTIN = 'set OCI_PACKAGE_MANAGER = "builtin", which needs no rights'
 DENIED = f"a user namespace has no devices, and only the owners that are mapped; {BUILTIN}"
 
-# Facts that no clock and no owner under fakeroot leave as they were when a file changes.
-_Facts = tuple[object, ...]
+_MORE = struct.Struct("<5Q")
 
 
 class _Known(NamedTuple):
-    """What is at a path: the entry it was made of or read as, and the facts on disk."""
+    """What is at a path: the entry it was made of or read as, and the facts on disk.
+
+    These are its stamp and more: what no clock and no owner under fakeroot leave as they were when a file changes.
+    """
 
     entry: Entry
-    facts: _Facts
+    facts: bytes
 
     @property
     def is_dated(self) -> bool:
         """Whether it has the entry's time on disk too."""
-        return self.facts[-3] == self.entry.mtime * 10**9
+        return modified_at(self.facts) == self.entry.mtime * 10**9
 
 
 class WorkRoot:
@@ -179,10 +182,10 @@ class WorkRoot:
 
     def begin(self) -> None:
         """To be called before a tool is run: what is changed from now on was changed by it."""
-        latest = max((known.facts[-1] for known in self._known.values()), default=0)  # type: ignore[type-var]
+        latest = max((changed_at(known.facts) for known in self._known.values()), default=0)
         self._began = self._clock()
         # Two changes within a tick of the clock could leave the same times.
-        while self._began <= latest:  # type: ignore[operator]
+        while self._began <= latest:
             self._began = self._clock()
         self._ended = -1
 
@@ -269,20 +272,18 @@ class WorkRoot:
             return self._epoch or 0
         return max(0, seconds if self._epoch is None else min(seconds, self._epoch))
 
-    def _facts(self, path: str) -> _Facts:
+    def _facts(self, path: str) -> bytes:
         return self._key(path, os.lstat(self._disk.name(path)))
 
-    def _key(self, path: str, facts: os.stat_result) -> _Facts:
-        faked: tuple[object, ...] = ()
+    def _key(self, path: str, facts: os.stat_result) -> bytes:
+        more = _MORE.pack(facts.st_mode, facts.st_nlink, facts.st_uid, facts.st_gid, facts.st_rdev)
         if self._faked:
             name = self._disk.name(path)
             with contextlib.suppress(OSError):
-                keys = sorted(os.listxattr(name, follow_symlinks=False))
-                faked = tuple((key, os.getxattr(name, key, follow_symlinks=False)) for key in keys)
-        return (
-            *(facts.st_dev, facts.st_ino, facts.st_mode, facts.st_nlink, facts.st_uid, facts.st_gid, facts.st_rdev),
-            *(facts.st_size, facts.st_mtime_ns, faked, facts.st_ctime_ns),
-        )
+                for key in sorted(os.listxattr(name, follow_symlinks=False)):
+                    data = os.getxattr(name, key, follow_symlinks=False)
+                    more += b"%b\0%d\0%b" % (os.fsencode(key), len(data), data)
+        return stamp_of(facts) + more
 
     def _clock(self) -> int:
         """The present time of the file system, in nanoseconds."""

@@ -8,7 +8,6 @@ layer's digest. Follows SQLite's documentation of its file format. Must not know
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, Union
 
@@ -194,11 +193,12 @@ def _encoded(value: Value) -> _Encoded:
     return (b"\0", b"") if value is None else (_varint(12 + 2 * len(value)), value)
 
 
-@lru_cache(maxsize=1 << 16)
 def _varint(number: int) -> bytes:
     """A number from 0 on, below 2 to the power of 56."""
     if number < 0x80:
         return bytes((number,))
+    if number < 0x4000:  # as most are
+        return bytes((number >> 7 | 0x80, number & 0x7F))
     found = [number & 0x7F]
     while number > 0x7F:
         number >>= 7

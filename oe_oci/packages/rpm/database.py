@@ -17,7 +17,7 @@ from ..package import Installed
 from . import ndb, sqlite, tags
 from .entered import as_entered
 from .header import Header
-from .made import Made
+from .made import Made, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -201,7 +201,7 @@ def write(lower: Source, step: Step, mode: str, make: Make | None = None) -> Wri
         InputError: the database below is damaged.
     """
     assert mode == KEEP
-    return _write(Writer(lower), _found(lower)[0], _numbered(lower), step.installed, make or _made)
+    return _write(Writer(lower), _found(lower)[0], _numbered(lower), step.installed, make or data_of)
 
 
 def normalized(lower: Source, tree: Source, epoch: int) -> Written:
@@ -223,11 +223,7 @@ def normalized(lower: Source, tree: Source, epoch: int) -> Written:
     writer, root = Writer(tree), _found(tree)[0]
     if resolve(lower, f"{root}/{_LOCK}").entry is None:
         writer.remove(f"{root}/{_LOCK}")
-    return _write(writer, root, below, packages, _made)
-
-
-def _made(packages: Numbered) -> bytes:
-    return Made(packages).data()
+    return _write(writer, root, below, packages, data_of)
 
 
 def _write(writer: Writer, root: str, below: Numbered, packages: Iterable[Installed], make: Make) -> Written:

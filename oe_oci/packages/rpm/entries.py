@@ -6,12 +6,13 @@ Must not know libsolv.
 
 from __future__ import annotations
 
-import html
 import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from xml.parsers import expat
 
 from ...errors import InputError
 from . import clauses, rich
+from .repomd import ANEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _find(package: bytes, where: str, known: dict[str, bool]) -> Iterator[Rich]:
     """Those of one package; `known` tells of relations whether they are complex."""
     name, kind, passed = "", b"", 0
     for match in _RICH.finditer(package):
-        text = html.unescape((match[1] or match[2]).decode("utf-8", "surrogateescape"))
+        text = _value(match[0], where)
         if not text.startswith("("):
             continue
         kind = next(reversed(_KIND.findall(package, passed, match.start())), kind)
@@ -75,6 +76,18 @@ def _find(package: bytes, where: str, known: dict[str, bool]) -> Iterator[Rich]:
             known[text] = _is_complex(text, f"{where}: {name}")
         if known[text]:
             yield Rich(name, kind == b"conflicts", text)
+
+
+def _value(attribute: bytes, where: str) -> str:
+    """The value of an attribute, which is written with its name and in quotes."""
+    found: dict[str, str] = {}
+    parser = expat.ParserCreate("UTF-8")
+    parser.StartElementHandler = lambda _name, attributes: found.update(attributes)
+    try:
+        parser.Parse(b"<a %b/>" % attribute, True)
+    except expat.ExpatError as error:
+        raise InputError(f"{where}: damaged index: {error}", hint=ANEW) from error
+    return found["name"]
 
 
 def _name(package: bytes) -> str:

@@ -56,14 +56,16 @@ class Header:
         if len(data) != INTRO + _ENTRY.size * entries + size:
             raise self.damaged(f"has {len(data)} bytes, not those that it says")
         self._values = memoryview(data)[INTRO + _ENTRY.size * entries :]
-        self._tags: dict[int, Value] = {}
-        for tag, kind, offset, count in _ENTRY.iter_unpack(data[INTRO : INTRO + _ENTRY.size * entries]):
+        # Of each tag the number of its entry: as very many headers are held at once, not what that says.
+        self._tags: dict[int, int] = {}
+        rows = _ENTRY.iter_unpack(data[INTRO : INTRO + _ENTRY.size * entries])
+        for number, (tag, kind, offset, count) in enumerate(rows):
             size = _SIZES.get(kind, 1) * count
             if not STRING <= kind <= I18N and kind not in _SIZES:
                 raise self.damaged(f"its tag {tag} has values of a type {kind}")
             if not 0 <= offset <= len(self._values) - size or not count:
                 raise self.damaged(f"its tag {tag} has {count} values at {offset}, which it does not hold")
-            self._tags.setdefault(tag, Value(kind, offset, count))
+            self._tags.setdefault(tag, number)
         self._check_region(entries)
 
     def _check_region(self, entries: int) -> None:
@@ -74,7 +76,8 @@ class Header:
         tag = next(iter(self._tags))
         if tag not in (HEADERIMAGE, HEADERSIGNATURES, HEADERIMMUTABLE):
             return
-        value = self._tags[tag]
+        value = self.value(tag)
+        assert value is not None
         if (value.kind, value.number) != (BIN, _ENTRY.size):
             raise self.damaged("its region has no entry of its own")
         end, kind, offset, count = _ENTRY.unpack_from(self._values, value.offset)
@@ -91,7 +94,10 @@ class Header:
 
     def value(self, tag: int) -> Value | None:
         """Where the values of a tag lie; None where it is missing."""
-        return self._tags.get(tag)
+        number = self._tags.get(tag)
+        if number is None:
+            return None
+        return Value._make(_ENTRY.unpack_from(self.data, INTRO + _ENTRY.size * number)[1:])
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """The numbers of a tag, unsigned; none where it is missing."""
@@ -130,7 +136,7 @@ class Header:
         return InputError(f"{self.where}: damaged header: {message}")
 
     def _value(self, tag: int, kinds: tuple[int, ...], what: str) -> Value | None:
-        value = self._tags.get(tag)
+        value = self.value(tag)
         if value is not None and value.kind not in kinds:
             raise self.damaged(f"its tag {tag} has no {what}")
         if value is not None and value.kind != BIN and value.number > _MOST_VALUES:

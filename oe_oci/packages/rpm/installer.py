@@ -12,7 +12,6 @@ from ...accounts import Owners as AskedFor
 from ...accounts import read_names
 from ...delta import Delta, apply
 from ...errors import ConfigError, Fault, InputError
-from ...memory import Memory
 from ...populate import Wanted
 from ...tree import SYMLINK, Overlay, Tree, shown
 from ..database import KEEP, PER_PACKAGE, Step
@@ -31,7 +30,6 @@ from .facts import Facts
 from .features import check_features
 from .files import files_of
 from .header import Header
-from .made import content_of
 from .place import Below, Erased, place
 from .resolve import missing_names, resolve
 from .world import World
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     from ..package import Installed
     from ..place import Placement
     from ..resolve import Selected
+    from .database import Make
     from .feed import Feeds
     from .files import File
 
@@ -58,8 +57,8 @@ _MAKING = ("prein",)  # the scripts that add accounts
 class RpmInstaller:
     """Installs the packages of layer after layer; an `Installer` of rpm packages.
 
-    `memory` knows of databases that earlier builds made. `maintainer` does what is to become of scripts; without one
-    none runs.
+    `make` makes databases, as of `database.write`. `maintainer` does what is to become of scripts; without one none
+    runs.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class RpmInstaller:
         feeds: Feeds,
         base: Tree,
         reading: Reading,
-        memory: Memory | None = None,
+        make: Make | None = None,
         maintainer: Maintainer | None = None,
     ) -> None:
         self._maintainer = maintainer or Skip()
@@ -80,7 +79,7 @@ class RpmInstaller:
         self._epoch = config.epoch or 0
         self._feeds = feeds
         self._reading = reading
-        self._memory = memory or Memory()
+        self._make = make
         self._policy = policy_of(config.packages, RPM)
         check_format(base, RPM, "the base image")
         self._installed = list(database.read(base))
@@ -306,7 +305,7 @@ class RpmInstaller:
     def _written(self, lower: Source) -> Written:
         """The database as it is now, on top of a tree."""
         step = Step(self._installed, (), (), (), self._epoch)
-        return database.write(lower, step, KEEP, lambda packages: content_of(packages, self._memory))
+        return database.write(lower, step, KEEP, self._make)
 
 
 def _named(placement: Placement, names: Names) -> tuple[dict[str, Entry], AskedFor]:

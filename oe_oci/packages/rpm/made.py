@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...memory import Memory
     from ...notes import Notes
     from ..package import Installed
+    from ..scratch import Place, Scratch
     from .header import Header
 
     Numbered = Sequence[tuple[int, Installed]]
@@ -30,49 +31,72 @@ _HEAD = struct.Struct(">IQ")
 
 
 class Made:
-    """A database of packages, which have numbers; something that holds bytes.
+    """A database of packages, which have numbers; something that holds bytes, in `scratch` once they are made.
 
     `known` are size and SHA-256 of the bytes, by an earlier build.
     """
 
     notes: Notes | None = None
 
-    def __init__(self, packages: Numbered, known: tuple[int, str] | None = None) -> None:
+    def __init__(self, packages: Numbered, scratch: Scratch, known: tuple[int, str] | None = None) -> None:
         self.packages = packages
+        self._scratch = scratch
         self._known = known
         self._lock = threading.Lock()
-        self._data: bytes | None = None
+        self._place: Place | None = None
 
-    def data(self) -> bytes:
-        """All bytes.
+    def facts(self) -> tuple[int, str]:
+        """Size and SHA-256 of the bytes; these are made where they are not known.
+
+        Raises:
+            InputError: a header is damaged.
+            ToolError: the disk is full.
+        """
+        if self._known is None:
+            self._made()
+        assert self._known is not None
+        return self._known
+
+    def readinto(self, view: memoryview, offset: int) -> None:
+        """Fill the whole of `view` with the bytes from `offset` on.
 
         Raises:
             InputError: a header is damaged, or the bytes are not what is known of them.
+            ToolError: the disk is full.
         """
+        self._scratch.fill(view, self._made(), offset)
+
+    def _made(self) -> Place:
         with self._lock:
-            if self._data is None:
-                self._data = sqlite.write([(number, _header(package)) for number, package in self.packages])
-                if self._known not in (None, _facts_of(self._data)):
+            if self._place is None:
+                data = data_of(self.packages)
+                facts = len(data), hashlib.sha256(data).hexdigest()
+                if self._known not in (None, facts):
                     raise InputError(
                         "the layer cache knows another database of rpm than its packages make",
                         hint="remove the folder 'archives' in it",
                     )
-            return self._data
-
-    def readinto(self, view: memoryview, offset: int) -> None:
-        """Fill the whole of `view` with the bytes from `offset` on."""
-        view[:] = memoryview(self.data())[offset : offset + len(view)]
-
-
-def _facts_of(data: bytes) -> tuple[int, str]:
-    return len(data), hashlib.sha256(data).hexdigest()
+                self._known, place = facts, self._scratch.reserve(data)
+                self._scratch.write(data, place)
+                self._place = place
+            return self._place
 
 
-def content_of(packages: Numbered, memory: Memory) -> Part:
+def data_of(packages: Numbered) -> bytes:
+    """The bytes of a database.
+
+    Raises:
+        InputError: a header is damaged.
+    """
+    return sqlite.write([(number, _header(package)) for number, package in packages])
+
+
+def content_of(packages: Numbered, memory: Memory, scratch: Scratch) -> Part:
     """The bytes of a database; made at once only where `memory` does not know of them.
 
     Raises:
         InputError: a header is damaged.
+        ToolError: the disk is full.
     """
     state = hashlib.sha256()
     for number, package in packages:
@@ -82,11 +106,10 @@ def content_of(packages: Numbered, memory: Memory) -> Part:
     key = state.hexdigest()
     value = memory.recall(key, _KIND)
     known = None if value is None else (int(value[0]), str(value[1]))
-    made = Made(packages, known)
+    made = Made(packages, scratch, known)
     if known is None:
-        known = _facts_of(made.data())
-        memory.keep(key, _KIND, known)
-    return Part(made, 0, *known)
+        memory.keep(key, _KIND, made.facts())
+    return Part(made, 0, *made.facts())
 
 
 def _header(package: Installed) -> Header:

@@ -6,7 +6,6 @@ Must not know which packages are taken, or where they lie.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
@@ -44,8 +43,9 @@ class Pool:
 
     @property
     def form(self) -> str:
-        """What the form depends on that `written` gives."""
-        return importlib.metadata.version("solv")
+        """What the form depends on that `written` gives: libsolv as it is on this machine."""
+        facts = os.stat(self.solv._solv.__file__)  # noqa: SLF001 - the part of it that is in C
+        return f"{facts.st_size} {facts.st_mtime_ns}"
 
     def add(self, file: BinaryIO, where: str, priority: int) -> Any:
         """A new repository of the packages of primary metadata; those of the highest priority are the best."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from xml.sax.saxutils import escape, quoteattr
 
 from ...errors import InputError
 from . import tags
@@ -43,6 +42,7 @@ _RELATIONS = (
 _EARLY = tags.PREREQ | tags.SCRIPT_PRE | tags.SCRIPT_POST  # what its scripts need goes before a package itself
 # A name, a version or a release; rpm itself allows less.
 _WORD = re.compile(r"[A-Za-z0-9_][^\s\0-\x1f\x7f-\x9f()<>&\"'|,:/]{0,254}")
+_ESCAPED = str.maketrans({one: f"&#{ord(one)};" for one in '&<>"\t\n\r'})
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -82,11 +82,11 @@ def package(header: Header, *, location: str = "", size: int = 0) -> str:
     if not re.fullmatch("[A-Za-z0-9_]{1,64}", arch):
         raise InputError(f"{header.where}: {arch[:80]!r} can not be an architecture")
     relations = "".join(_relations(header, *one) for one in _RELATIONS)
-    files = "".join(f"<file>{escape(path)}</file>\n" for path in _paths(header) if not _NO_XML.search(path))
+    files = "".join(f"<file>{_escaped(path)}</file>\n" for path in _paths(header) if not _NO_XML.search(path))
     return (
         f'<package type="rpm"><name>{name}</name><arch>{arch}</arch>'
         f'<version epoch="{version.epoch or 0}" ver="{version.version}" rel="{version.release}"/>'
-        f'<size package="{size}" installed="{header.number(tags.SIZE)}"/><location href={quoteattr(location)}/>\n'
+        f'<size package="{size}" installed="{header.number(tags.SIZE)}"/><location href="{_escaped(location)}"/>\n'
         f"<format>{relations}{files}</format></package>\n"
     )
 
@@ -103,12 +103,12 @@ def _relations(header: Header, element: str, names: int, flags: int, versions: i
 def _entry(header: Header, name: str, flags: int, evr: str) -> str:
     if not name or _NO_XML.search(name) or _NO_XML.search(evr):
         raise InputError(f"{header.where}: {name[:80]!r} {evr[:80]!r} is no relation to a package")
-    text = f"<rpm:entry name={quoteattr(name)}"
+    text = f'<rpm:entry name="{_escaped(name)}"'
     if flags & SENSE in _FLAGS and evr:
         epoch, _, rest = evr.rpartition(":")
         version, _, release = rest.partition("-")
-        text += f' flags="{_FLAGS[flags & SENSE]}" epoch={quoteattr(epoch or "0")} ver={quoteattr(version)}'
-        text += f" rel={quoteattr(release)}" if release else ""
+        text += f' flags="{_FLAGS[flags & SENSE]}" epoch="{_escaped(epoch or "0")}" ver="{_escaped(version)}"'
+        text += f' rel="{_escaped(release)}"' if release else ""
     return text + (' pre="1"/>\n' if flags & _EARLY else "/>\n")
 
 
@@ -121,3 +121,8 @@ def _paths(header: Header) -> Iterator[str]:
     if len(numbers) != len(names) or max(numbers, default=0) >= len(folders):
         raise header.damaged("has files in directories that it does not have")
     yield from (folders[number] + name for number, name in zip(numbers, names))
+
+
+def _escaped(text: str) -> str:
+    """A text as a document has it, between tags or in double quotes."""
+    return text.translate(_ESCAPED)
