@@ -54,7 +54,7 @@ class BlobWriter:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._encoder.close()
-        # It calls this, and has tens of MiB with zstd: else they stay until somebody looks for circles of references.
+        # It calls this, and may have tens of MiB: else they stay until somebody looks for circles of references.
         del self._encoder
 
     def _emit(self, data: Any) -> None:

@@ -119,7 +119,8 @@ def _pyzstd(level: int | None) -> Method | None:
         return None
     options = {"compressionLevel": level or _TUNED_LEVEL, **({} if level else {**_TUNED, "jobSize": _JOB})}
     identity = _identity("pyzstd", pyzstd.zstd_version, level)
-    return _zstd(identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, options, pyzstd))
+    compressors = _Compressors(options, pyzstd)
+    return _zstd(identity, lambda sink, jobs, size: _Zstd(sink, jobs, size, compressors))
 
 
 def _zstd_program(level: int | None) -> Method | None:
@@ -208,15 +209,36 @@ class _Gzip:
         give_up(future for future, _ in self._running)
 
 
+class _Compressors:
+    """Compressors of pyzstd; one that made a whole frame makes the next.
+
+    It has threads, and tens of MiB that a new one would ask for while this one's are still in use.
+    """
+
+    def __init__(self, options: dict[str, int], library: Any) -> None:
+        self._options = {**options, "checksumFlag": 1}
+        self._library = library
+        self._idle: dict[int, list[Any]] = {}  # by their number of threads
+
+    def take(self, jobs: int) -> Any:
+        idle = self._idle.get(jobs)
+        if idle:
+            return idle.pop()
+        options, names = {**self._options, "nbWorkers": max(1, jobs)}, self._library.CParameter
+        return self._library.ZstdCompressor({getattr(names, name): value for name, value in options.items()})
+
+    def give_back(self, compressor: Any, jobs: int) -> None:
+        self._idle.setdefault(jobs, []).append(compressor)
+
+
 class _Zstd:
     """One zstd frame with its content's size and checksum (RFC 8878)."""
 
-    def __init__(self, sink: Sink, jobs: int, size: int, options: dict[str, int], library: Any) -> None:
+    def __init__(self, sink: Sink, jobs: int, size: int, compressors: _Compressors) -> None:
         self._sink = sink
-        options = {**options, "checksumFlag": 1, "nbWorkers": max(1, jobs)}
-        self._inner = library.ZstdCompressor(
-            {getattr(library.CParameter, name): value for name, value in options.items()}
-        )
+        self._jobs = jobs
+        self._compressors = compressors
+        self._inner = compressors.take(jobs)
         self._inner._set_pledged_input_size(size)  # noqa: SLF001 - the only name pyzstd has for it
 
     def feed(self, buffer: bytearray, length: int) -> bytearray:
@@ -225,6 +247,7 @@ class _Zstd:
 
     def finish(self) -> None:
         self._sink(self._inner.flush())
+        self._compressors.give_back(self._inner, self._jobs)
 
     def close(self) -> None: ...
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from support import tools
 
 from oe_oci.blob import BlobWriter
-from oe_oci.compress import choose
+from oe_oci.compress import Method, choose
 from oe_oci.config import Compression
 from oe_oci.errors import ConfigError, ToolError
 
@@ -40,9 +40,11 @@ def text(size: int) -> bytes:
     return b"".join(source.choices(words, k=size // 4 + 1))[:size]
 
 
-def written(data: bytes, compression: Compression, jobs: int = 2, piece: int = 65537) -> tuple[bytes, object]:
+def written(
+    data: bytes, compression: Compression, jobs: int = 2, piece: int = 65537, method: Method | None = None
+) -> tuple[bytes, object]:
     out = io.BytesIO()
-    with BlobWriter(out, choose(compression), jobs, len(data)) as blob:
+    with BlobWriter(out, method or choose(compression), jobs, len(data)) as blob:
         for start in range(0, len(data), piece):
             blob.write(data[start : start + piece])
         facts = blob.finish()
@@ -81,6 +83,11 @@ def expected(compression: Compression, size: int) -> bytes:
     return written(sample()[:size], compression, jobs=1, piece=MIB)[0]
 
 
+@functools.cache
+def used_again(compression: Compression) -> Method:
+    return choose(compression)
+
+
 @pytest.mark.parametrize("compression", [*GZIP, *ZSTD, *OWN], ids=str)
 @settings(max_examples=20, deadline=None)
 @given(found=st.data())
@@ -92,7 +99,7 @@ def test_the_bytes_are_the_same_for_any_threads_and_pieces(compression, found):
     piece = st.one_of(st.integers(1, 99), st.integers(1000, 3 * MIB))
     pieces = found.draw(st.lists(st.tuples(piece, st.booleans()), min_size=1, max_size=6), "pieces, viewed or not")
     data, out = memoryview(sample())[:size], io.BytesIO()
-    with BlobWriter(out, choose(compression), jobs, size) as blob:
+    with BlobWriter(out, used_again(compression), jobs, size) as blob:
         for length, viewed in itertools.cycle([*pieces, (MIB // 2, True)]):
             now, data = data[:length], data[length:]
             if viewed:
@@ -227,10 +234,11 @@ def test_a_program_that_fails_is_told_of(tmp_path, monkeypatch):
         written(text(9 * MIB), ZSTD[1])
 
 
-def test_a_compressor_of_zstd_is_gone_with_its_blob(monkeypatch):
-    """Tens of MiB: an image of many layers would hold them for each, until somebody looks for circles."""
+@pytest.fixture
+def compressors(monkeypatch):
+    """What made the frames of pyzstd, tens of MiB each; None for those that are gone without a look for circles."""
     pyzstd = pytest.importorskip("pyzstd")
-    made = []
+    made: list[weakref.ref[object]] = []
 
     class Compressor(pyzstd.ZstdCompressor):  # type: ignore[misc]
         def __init__(self, *words: object) -> None:
@@ -239,8 +247,35 @@ def test_a_compressor_of_zstd_is_gone_with_its_blob(monkeypatch):
 
     monkeypatch.setattr(pyzstd, "ZstdCompressor", Compressor)
     gc.disable()
-    try:
-        written(b"data" * 1000, Compression("zstd", None, "pyzstd"))
-        assert [each() for each in made] == [None]
-    finally:
-        gc.enable()
+    yield lambda: [each() for each in made]
+    gc.enable()
+
+
+def test_one_compressor_of_zstd_makes_layer_after_layer(compressors):
+    method = choose(OWN[0])
+    for size in (9 * MIB + 17, 0, 1, 9 * MIB + 17):
+        assert written(text(size), OWN[0], method=method) == written(text(size), OWN[0])
+    assert len([each for each in compressors() if each is not None]) == 1
+    del method
+    assert not any(compressors())
+
+
+def test_layers_that_are_made_at_once_have_compressors_of_their_own(compressors):
+    method, data = choose(OWN[0]), text(9 * MIB)
+    first, second = io.BytesIO(), io.BytesIO()
+    with BlobWriter(first, method, 2, len(data)) as one, BlobWriter(second, method, 2, len(data)) as other:
+        for start in range(0, len(data), MIB):
+            one.write(data[start : start + MIB])
+            other.write(data[start : start + MIB])
+        assert len(compressors()) == 2
+        one.finish()
+        other.finish()
+    assert first.getvalue() == second.getvalue() == written(data, OWN[0])[0]
+
+
+def test_what_made_a_part_of_a_frame_makes_no_other(compressors):
+    method, data = choose(OWN[0]), text(9 * MIB)
+    with BlobWriter(io.BytesIO(), method, 2, len(data)) as blob:
+        blob.write(data[: 2 * MIB])
+    assert compressors() == [None]
+    assert written(data, OWN[0], method=method) == written(data, OWN[0])
