@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from support import packages, tools, warm
+from support import packages, rpms, tools, warm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,24 +30,32 @@ listing locking members memory notes oci oci.image oci.layout oci.spec outputs o
 records removal render report revision rootfs run scan staging store stored stream tar threads transfer tree untar
 zlib_ng
 """
-PACKAGES = f"""\
+ANY_PACKAGES = f"""\
 {DIRECTORIES}
-confined inodes packages packages.alternatives packages.contents packages.control packages.database
-packages.dpkg packages.explain packages.feed packages.foreign packages.index packages.installation
-packages.installer packages.libsolv packages.maintainer packages.maintainer.bootstrap packages.maintainer.choose
-packages.maintainer.crowd packages.maintainer.debtriggers packages.maintainer.defer packages.maintainer.inside
-packages.maintainer.job packages.maintainer.order packages.maintainer.pending packages.maintainer.phases
+confined inodes packages packages.contents packages.control packages.database packages.dpkg packages.explain
+packages.feed packages.foreign packages.index packages.installation packages.libsolv packages.maintainer
+packages.maintainer.bootstrap packages.maintainer.choose packages.maintainer.crowd
+packages.maintainer.debtriggers packages.maintainer.defer packages.maintainer.inside packages.maintainer.job
+packages.maintainer.order packages.maintainer.pending packages.maintainer.phases
 packages.maintainer.processors packages.maintainer.ran packages.maintainer.recall
 packages.maintainer.rpmtriggers packages.maintainer.runner packages.maintainer.sandbox
 packages.maintainer.scripts packages.maintainer.transaction packages.maintainer.view
 packages.maintainer.wrapping packages.native packages.native.links packages.native.manager
 packages.native.readback packages.native.root packages.native.scripts packages.native.updatealternatives
 packages.native.volatile packages.opkg packages.owners packages.package packages.paths packages.payload
-packages.place packages.prefer packages.recall packages.recorded packages.relation packages.resolve packages.rpm
-packages.rpm.btree packages.rpm.database packages.rpm.entered packages.rpm.files packages.rpm.header
-packages.rpm.lookups packages.rpm.made packages.rpm.ndb packages.rpm.pages packages.rpm.relation
-packages.rpm.rich packages.rpm.sqlite packages.rpm.tags packages.scratch packages.solver
+packages.place packages.prefer packages.recall packages.recorded packages.relation packages.resolve
+packages.rpm packages.rpm.btree packages.rpm.database packages.rpm.entered packages.rpm.files
+packages.rpm.header packages.rpm.lookups packages.rpm.made packages.rpm.ndb packages.rpm.pages
+packages.rpm.relation packages.rpm.rich packages.rpm.sqlite packages.rpm.tags packages.scratch packages.solver
 packages.version packages.world solv
+"""
+PACKAGES = f"{ANY_PACKAGES} packages.alternatives packages.installer"
+RPM_PACKAGES = f"""\
+{ANY_PACKAGES}
+packages.rpm.archive packages.rpm.capabilities packages.rpm.clauses packages.rpm.cpio packages.rpm.disposition
+packages.rpm.entries packages.rpm.facts packages.rpm.features packages.rpm.feed packages.rpm.installer
+packages.rpm.members packages.rpm.place packages.rpm.plain packages.rpm.pool packages.rpm.primary
+packages.rpm.repomd packages.rpm.resolve packages.rpm.solver packages.rpm.sums packages.rpm.world
 """
 # Each takes as long as a whole command should, or belongs to what such a command does not do. (lzma and bz2 are among
 # what shutil imports, and logging imports traceback.)
@@ -128,3 +136,19 @@ def test_packages(folder):
     found = Image(folder / "app.conf", ("--feed", folder / "feed")).build()
     assert found.named == set(PACKAGES.split())
     assert not found.standard & HEAVY
+
+
+def test_rpm_packages(folder):
+    """The database of the layers is not made either."""
+    tools.need("createrepo_c")
+    made = [rpms.package("lib", given={"usr/lib.so": b"lib"})]
+    made.append(rpms.package("tool", given={"usr/bin/tool": b""}, requires=["lib"]))
+    (folder / "feed").mkdir()
+    for one in made:
+        one.write(folder / "feed")
+    tools.run("createrepo_c", "-q", folder / "feed")
+    (folder / "app.conf").write_text(CONF.format(layers="lib:packages:lib tool:packages:tool"))
+    found = Image(folder / "app.conf", ("--feed", folder / "feed")).build()
+    assert found.named == set(RPM_PACKAGES.split())
+    assert not found.standard & (HEAVY - {"xml"})  # expat
+    assert not {"html", "importlib.metadata", "xml.sax", "xml.etree"} & found.standard
