@@ -212,7 +212,7 @@ class _Gzip:
 class _Compressors:
     """Compressors of pyzstd; one that made a whole frame makes the next.
 
-    It has threads, and tens of MiB that a new one would ask for while this one's are still in use.
+    It has threads, and tens of MiB: what a new one asks for is not what an old one gave back, as malloc has it.
     """
 
     def __init__(self, options: dict[str, int], library: Any) -> None:
