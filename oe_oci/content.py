@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .notes import Notes
 
 PIECE = 1 << 20
-_STAMP = struct.Struct("<3Q2q")  # times can be before 1970
+_STAMP = struct.Struct("<5Q")
 STAMP = _STAMP.size
+_TIME = (1 << 64) - 1  # what is kept of nanoseconds, which can be before 1970 and after 2262
 # O_NONBLOCK: a fifo that took a file's place must not hang the build.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _UNLINKED = 32  # bytes of a stamp: all but the time of the inode's last change
@@ -70,17 +71,18 @@ def stamp_of(facts: os.stat_result) -> bytes:
 
     Device, inode, size, and the times of the last change of the content and of the inode, in nanoseconds.
     """
-    return _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    modified, changed = facts.st_mtime_ns & _TIME, facts.st_ctime_ns & _TIME
+    return _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_size, modified, changed)
 
 
 def changed_at(stamp: bytes) -> int:
     """When the inode of a file last changed, as its stamp has it, in nanoseconds since 1970."""
-    return int.from_bytes(stamp[32:40], "little", signed=True)
+    return int.from_bytes(stamp[32:40], "little")
 
 
-def modified_at(stamp: bytes) -> int:
-    """When the content of a file last changed, as its stamp has it, in nanoseconds since 1970."""
-    return int.from_bytes(stamp[24:32], "little", signed=True)
+def is_dated(stamp: bytes, seconds: int) -> bool:
+    """Whether the content of a file last changed at a time in seconds since 1970, as its stamp has it."""
+    return int.from_bytes(stamp[24:32], "little") == seconds * 10**9 & _TIME
 
 
 class Literal(NamedTuple):

@@ -92,10 +92,10 @@ class Scratch:
         if not isinstance(place, int):
             view[:] = memoryview(place)[begin : begin + len(view)]
             return
-        descriptor = self._descriptor()
+        assert self._file is not None, "read before it was written, or after the end"
         while view:
             try:
-                count = os.preadv(descriptor, [view], place + begin)
+                count = os.preadv(self._file.fileno(), [view], place + begin)
             except OSError as error:
                 raise ToolError(f"cannot read a temporary file: {error.strerror}") from error
             assert count, "the file ends before what was written to it"

@@ -132,6 +132,26 @@ def test_in_whatever_way_they_are_written(entry):
     assert find_rich(io.BytesIO(data.encode()), "feed") == [Rich("p", False, "(a and b)")]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<description>write name="&lt;your name, and so on</description><url>"x</url>',
+        "<description>option name='&amp;foo; don&apos;t</description><packager>O'Neil</packager>",
+    ],
+)
+def test_what_only_looks_like_an_attribute(tmp_path, text):
+    one = element(facts("shop 1 ; needs (a and b)")).replace("</name>", f"</name>{text}")
+    folder = write_repodata(tmp_path / "feed", {"primary": primary([one])})
+    assert opened(folder).names() == {"shop"}
+    assert find_rich(io.BytesIO(primary([one])), "feed") == [Rich("shop", False, "(a and b)")]
+
+
+def test_a_value_that_is_no_xml_is_an_error_that_names_the_package():
+    data = b'<package><name>p</name><rpm:requires><rpm:entry name="(a and b & c)"/></rpm:requires></package>'
+    with pytest.raises(InputError, match=r"^feed: p: '\(a and b & c\)' is no relation to a package: "):
+        find_rich(io.BytesIO(data), "feed")
+
+
 def test_those_of_a_package_that_lies_across_pieces():
     text = f"p 1 ; files {' '.join(f'/usr/bin/{number}' for number in range(100_000))}"
     data = primary([element(facts(text)).replace("</format>", '<rpm:entry name="(a and b)"/></format>')] * 3)

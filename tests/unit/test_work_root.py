@@ -94,6 +94,22 @@ def test_every_fact_is_on_disk(work):
     assert count == len(EVERYTHING) - 1
 
 
+@pytest.mark.parametrize("mtime", [10**10, 2**63 // 10**9 + 1])
+def test_times_after_those_that_64_bits_of_nanoseconds_have(work, mtime):
+    entries = {**TOP, "d": Entry(DIRECTORY, 0o755, mtime=mtime), "f": file(b"f", mtime=mtime)}
+    entries["l"] = Entry(SYMLINK, 0o777, mtime=mtime, target="f")
+    work.sync(entries)
+    work.begin()
+    os.mkdir(path_of(work, "made"))
+    os.symlink("f", path_of(work, "linked"))
+    for name in ("made", "linked"):
+        os.utime(path_of(work, name), (mtime, mtime), follow_symlinks=False)
+    found = work.scan()
+    assert {found[name].mtime for name in ("made", "linked")} == {EPOCH}
+    assert all(found[name] is entries[name] for name in ("d", "l"))
+    assert found["f"]._replace(content=None) == entries["f"]._replace(content=None)
+
+
 def test_what_no_tool_changed_has_the_entry_it_had(work):
     work.sync(EVERYTHING)
     work.begin()

@@ -18,7 +18,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...content import Region, changed_at, modified_at, pieces, stamp_of, unreadable
+from ...content import Region, changed_at, is_dated, pieces, stamp_of, unreadable
 from ...errors import ToolError
 from ...inodes import Inodes
 from ...removal import mounts, remove_folder
@@ -48,7 +48,7 @@ class _Known(NamedTuple):
     @property
     def is_dated(self) -> bool:
         """Whether it has the entry's time on disk too."""
-        return modified_at(self.facts) == self.entry.mtime * 10**9
+        return is_dated(self.facts, self.entry.mtime)
 
 
 class WorkRoot:

@@ -12,7 +12,6 @@ from xml.parsers import expat
 
 from ...errors import InputError
 from . import clauses, rich
-from .repomd import ANEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +65,7 @@ def _find(package: bytes, where: str, known: dict[str, bool]) -> Iterator[Rich]:
     """Those of one package; `known` tells of relations whether they are complex."""
     name, kind, passed = "", b"", 0
     for match in _RICH.finditer(package):
-        text = _value(match[0], where)
+        text = _value(match)
         if not text.startswith("("):
             continue
         kind = next(reversed(_KIND.findall(package, passed, match.start())), kind)
@@ -78,15 +77,15 @@ def _find(package: bytes, where: str, known: dict[str, bool]) -> Iterator[Rich]:
             yield Rich(name, kind == b"conflicts", text)
 
 
-def _value(attribute: bytes, where: str) -> str:
-    """The value of an attribute, which is written with its name and in quotes."""
+def _value(match: re.Match[bytes]) -> str:
+    """The value of what looks like an attribute; as it is written where it is none, as a description may have it."""
     found: dict[str, str] = {}
     parser = expat.ParserCreate("UTF-8")
     parser.StartElementHandler = lambda _name, attributes: found.update(attributes)
     try:
-        parser.Parse(b"<a %b/>" % attribute, True)
-    except expat.ExpatError as error:
-        raise InputError(f"{where}: damaged index: {error}", hint=ANEW) from error
+        parser.Parse(b"<a %b/>" % match[0], True)
+    except expat.ExpatError:  # where the document is damaged libsolv tells
+        return (match[1] or match[2]).decode("utf-8", "surrogateescape")
     return found["name"]
 
 

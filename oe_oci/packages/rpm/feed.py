@@ -295,19 +295,21 @@ def _read(pool: Pool, primary: Metadata, number: int, remember: Remembered, limi
     with repomd.opened(primary, limit) as file:
         repo = pool.add(file, primary.path, -number)
     if remember.folder is not None and key == _key(primary, remember.digests):  # else it was written to meanwhile
-        kept.keep(os.path.join(remember.folder, f"packages-{key}"), _head(pool, key), pool.written(repo))
+        place = os.path.join(remember.folder, f"packages-{key}")
+        kept.keep(place, _head(pool, key, remember.digests), pool.written(repo))
     return repo
 
 
 def _recalled(pool: Pool, primary: Metadata, number: int, remember: Remembered) -> Any | None:
     assert remember.folder is not None
     key = _key(primary, remember.digests)
-    data = kept.recall(os.path.join(remember.folder, f"packages-{key}"), _head(pool, key))
+    data = kept.recall(os.path.join(remember.folder, f"packages-{key}"), _head(pool, key, remember.digests))
     return None if data is None else pool.recall(data, primary.path, -number)
 
 
-def _head(pool: Pool, key: str) -> bytes:
-    return f"oe-oci rpm index 3 {pool.form} {key}\n".encode()  # the first number changes with what is kept
+def _head(pool: Pool, key: str, digests: Digests) -> bytes:
+    library = digests(_file(pool.library, digests)).hex()
+    return f"oe-oci rpm index 3 {library} {key}\n".encode()  # the number changes with what is kept
 
 
 def _key(primary: Metadata, digests: Digests) -> str:

@@ -42,10 +42,9 @@ class Pool:
         self._rich: dict[int, tuple[str, list[tuple[Rich, rich.Node]]]] = {}  # by repositories, with what these are
 
     @property
-    def form(self) -> str:
-        """What the form depends on that `written` gives: libsolv as it is on this machine."""
-        facts = os.stat(self.solv._solv.__file__)  # noqa: SLF001 - the part of it that is in C
-        return f"{facts.st_size} {facts.st_mtime_ns}"
+    def library(self) -> str:
+        """The file of libsolv's module, on which the form depends that `written` gives."""
+        return str(self.solv._solv.__file__)  # noqa: SLF001 - the part of it that is in C
 
     def add(self, file: BinaryIO, where: str, priority: int) -> Any:
         """A new repository of the packages of primary metadata; those of the highest priority are the best."""
