@@ -12,7 +12,7 @@ from bisect import bisect_left
 from itertools import chain
 
 KEY, RECORD = 48, 80  # bytes: a key; a key and its digest
-_NEAR = 64 * RECORD
+_NEAR = 64  # records
 _BITS = 32  # of a record's number, and of a key's hash
 _MASK = (1 << _BITS) - 1
 
@@ -46,7 +46,7 @@ class Records:
         with self._lock:
             place = self._next
             if self._before[place : place + KEY] != key:
-                place = self._before.find(key, place, place + _NEAR)
+                place = self._before.find(key, place, place + _NEAR * RECORD)
                 if place < 0 or place % RECORD:
                     place = self._place(key)
                     if place < 0:
@@ -94,15 +94,20 @@ class Records:
         self._is_left = bytearray(b"\1") * self._number
 
     def body(self) -> bytes | None:
-        """What this build leaves; None where that is what was left before."""
-        runs = self._runs()
-        if runs == ([(0, self._number)] if self._number else []):
+        """What this build leaves; None where that is what was left before, in nearly its order."""
+        if self._is_as_before():
             return None
         pieces = []
-        for begin, end in runs:
+        for begin, end in self._runs():
             data, skipped = (self._before, 0) if begin < self._number else (self._added, self._number)
             pieces.append(data[(begin - skipped) * RECORD : (end - skipped) * RECORD])
         return b"".join(pieces)
+
+    def _is_as_before(self) -> bool:
+        """Whether the same is left, in the same order but for what threads that ask at once make of it."""
+        if self._added or len(self._left) != self._number:
+            return False
+        return all(-_NEAR < number - place < _NEAR for place, number in enumerate(self._left))
 
     def _runs(self) -> list[tuple[int, int]]:
         """The records to leave as ranges of numbers, none of both those before and those added."""

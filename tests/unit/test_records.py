@@ -43,6 +43,29 @@ def test_what_is_asked_for_again_is_left_as_it_was():
     assert records.body() is None
 
 
+def test_what_threads_ask_for_in_another_order_now_and_then_is_left_as_it_was():
+    asked = [number ^ 1 for number in range(COUNT)]
+    records = Records(body(*range(COUNT)))
+    assert all(records.recall(key, leave=True) == digest for key, digest in map(record, asked))
+    assert records.body() is None
+
+
+@pytest.mark.parametrize("asked", [[*range(COUNT // 2, COUNT), *range(COUNT // 2)], [*range(COUNT - 1)]])
+def test_another_order_is_left_and_so_is_less(asked):
+    records = Records(body(*range(COUNT)))
+    for number in asked:
+        records.recall(record(number)[0], leave=True)
+    assert numbers_of(records.body()) == asked
+
+
+def test_one_more_is_left_in_place_of_another():
+    records = Records(body(0, 1, 2))
+    for number in (0, 1):
+        records.recall(record(number)[0], leave=True)
+    records.add(*record(3))
+    assert numbers_of(records.body()) == [0, 1, 3]
+
+
 def test_what_is_not_asked_for_is_forgotten():
     records = Records(body(*range(COUNT)))
     assert records.recall(record(5)[0], leave=True)
