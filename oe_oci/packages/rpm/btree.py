@@ -197,8 +197,11 @@ def _varint(number: int) -> bytes:
     """A number from 0 on, below 2 to the power of 56."""
     if number < 0x80:
         return bytes((number,))
-    if number < 0x4000:  # as most are
+    # As most are.
+    if number < 0x4000:
         return bytes((number >> 7 | 0x80, number & 0x7F))
+    if number < 0x200000:
+        return bytes((number >> 14 | 0x80, number >> 7 & 0x7F | 0x80, number & 0x7F))
     found = [number & 0x7F]
     while number > 0x7F:
         number >>= 7

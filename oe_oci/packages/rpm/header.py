@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 INTRO = 8  # bytes: how many entries and how many bytes of values follow
 _ENTRY = struct.Struct(">IIiI")
+_VALUE = struct.Struct(">4xIiI")  # an entry without its tag
 MOST_ENTRIES, MOST_BYTES = 0xFFFF, 0x0FFFFFFF  # rpm reads no more
 _MOST_VALUES = 1 << 20  # of a tag; each is held as an object of its own, and no package has as many files
 
@@ -97,7 +98,7 @@ class Header:
         number = self._tags.get(tag)
         if number is None:
             return None
-        return Value._make(_ENTRY.unpack_from(self.data, INTRO + _ENTRY.size * number)[1:])
+        return Value(*_VALUE.unpack_from(self.data, INTRO + _ENTRY.size * number))
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """The numbers of a tag, unsigned; none where it is missing."""
