@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 BUILTIN = 'set OCI_PACKAGE_MANAGER = "builtin", which needs no rights'
 DENIED = f"a user namespace has no devices, and only the owners that are mapped; {BUILTIN}"
 
-_MORE = struct.Struct("<5Q")
+_MORE = struct.Struct("<5Q")  # mode, links, owner, group, device
 
 
 class _Known(NamedTuple):
