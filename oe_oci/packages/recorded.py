@@ -160,14 +160,14 @@ def line(value: Any) -> bytes:
 
 
 class EntryDigests:
-    """Trees as what a key is made of. The digest of an entry is made once, in however many of them it is."""
+    """Trees as digests of their entries, which a key is made of. Each is made once, in however many trees it is."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
         self._known: dict[str, tuple[Entry, str, bytes]] = {}
 
     def of(self, tree: Tree) -> Iterator[bytes]:
-        """Of each entry of a tree the SHA-256 of all facts, and the digest of its content.
+        """Of each entry of a tree, in order, the SHA-256 of all its facts, the digest of its content among them.
 
         Raises:
             InputError, ToolError: a file can not be read.

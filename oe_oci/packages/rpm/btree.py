@@ -197,7 +197,7 @@ def _varint(number: int) -> bytes:
     """A number from 0 on, below 2 to the power of 56."""
     if number < 0x80:
         return bytes((number,))
-    # As most are.
+    # Two or three bytes, as the numbers of rows have, of which there are very many.
     if number < 0x4000:
         return bytes((number >> 7 | 0x80, number & 0x7F))
     if number < 0x200000:
